@@ -1,0 +1,28 @@
+//! Compiles the .proto files without protoc (protox is pure Rust).
+
+use std::path::PathBuf;
+
+const FILES: &[&str] = &[
+    "bosingak/v1/trigger.proto",
+    "bosingak/v1/scheduler.proto",
+    "bosingak/v1/executor.proto",
+    "bosingak/v1/topic.proto",
+    "bosingak/v1/dead_letter.proto",
+    "bosingak/admin/v1/cluster.proto",
+];
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    println!("cargo:rerun-if-changed=proto");
+    let descriptors = protox::compile(FILES, ["proto"])?;
+    let out = PathBuf::from(std::env::var("OUT_DIR")?);
+    std::fs::write(
+        out.join("descriptors.bin"),
+        prost::Message::encode_to_vec(&descriptors),
+    )?;
+    tonic_prost_build::configure()
+        .bytes(".bosingak")
+        .btree_map(".bosingak")
+        .extern_path(".google.rpc.Status", "::tonic_types::Status")
+        .compile_fds(descriptors)?;
+    Ok(())
+}

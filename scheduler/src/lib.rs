@@ -1,0 +1,12 @@
+//! The pure core of Bosingak: triggers, lanes, the timing wheel of counts, commands, the state machine that applies
+//! them, and the dispatcher that decides who gets what.
+//!
+//! Nothing here is asynchronous, does I/O, reads a clock, draws a random number or depends on the order of a hash map.
+//! Moments arrive as arguments; rows are read through [`store::Read`] and changed by returning [`store::Write`]s. Two
+//! replicas that applied the same entries hold the same rows, to the byte.
+
+pub mod command;
+pub mod lane;
+pub mod reply;
+pub mod store;
+pub mod time;
