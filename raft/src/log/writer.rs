@@ -314,6 +314,7 @@ impl Writer {
         tracing::error!(%error, "the log stops");
         let error = Arc::new(error);
         self.shared.queue.close(error.clone());
+        self.shared.failed.send_replace(Some(error.clone()));
         let mut left = batch;
         loop {
             for request in left.drain(..) {
@@ -321,10 +322,9 @@ impl Writer {
             }
             self.shared.queue.take(usize::MAX, &mut left);
             if left.is_empty() {
-                break;
+                return;
             }
         }
-        self.shared.failed.send_replace(Some(error));
     }
 }
 

@@ -4,12 +4,15 @@
 use std::any::Any;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Condvar, Mutex};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use openraft::entry::RaftEntry;
 use openraft::storage::{IOFlushed, RaftLogStorage};
+use openraft::type_config::TypeConfigExt;
 use openraft::vote::leader_id_adv::LeaderId;
 use openraft::{EntryPayload, RaftLogReader};
 use raft::log::{FileIo, GroupLog, Log, LogConfig, LogFile, LogIo};
@@ -48,9 +51,15 @@ pub fn payload(gid: u32, term: u64, index: u64, bytes: usize) -> Vec<u8> {
 
 /// Appends and waits until durable.
 pub async fn append(log: &mut GroupLog, entries: Vec<Entry>) -> io::Result<()> {
-    let (tx, rx) = tokio::sync::oneshot::channel();
-    log.append(entries, IOFlushed::signal(tx)).await?;
-    rx.await.unwrap_or_else(|_| Err(io::Error::other("dropped")))
+    let (callback, told) = flushed();
+    log.append(entries, callback).await?;
+    told.await
+}
+
+/// A callback for an append, and what it is told.
+pub fn flushed() -> (IOFlushed<TypeConfig>, BoxFuture<'static, io::Result<()>>) {
+    let (tx, rx) = TypeConfig::oneshot();
+    (IOFlushed::signal(tx), rx.map(|told| told.unwrap_or_else(|_| Err(io::Error::other("dropped")))).boxed())
 }
 
 /// Appends `range` with payloads of `bytes`.
@@ -106,12 +115,39 @@ pub struct Faults {
     pub bytes_left: AtomicI64,
     /// Syncs tried, failed ones included.
     pub syncs: AtomicU64,
+    /// While true, syncs wait.
+    closed: Mutex<bool>,
+    changed: Condvar,
 }
 
 impl Faulty {
     pub fn new() -> Faulty {
-        let faults = Faults { syncs_left: (-1).into(), bytes_left: (-1).into(), syncs: 0.into() };
+        let faults = Faults {
+            syncs_left: (-1).into(),
+            bytes_left: (-1).into(),
+            syncs: 0.into(),
+            closed: Mutex::new(false),
+            changed: Condvar::new(),
+        };
         Faulty { faults: Arc::new(faults) }
+    }
+
+    /// Syncs from now on wait for [`open_gate`](Self::open_gate).
+    pub fn close_gate(&self) {
+        *self.faults.closed.lock().expect("a gate") = true;
+    }
+
+    pub fn open_gate(&self) {
+        *self.faults.closed.lock().expect("a gate") = false;
+        self.faults.changed.notify_all();
+    }
+
+    /// Returns when `count` syncs were begun.
+    pub fn wait_for_sync(&self, count: u64) {
+        let mut closed = self.faults.closed.lock().expect("a gate");
+        while self.faults.syncs.load(Ordering::SeqCst) < count {
+            closed = self.faults.changed.wait(closed).expect("a gate");
+        }
     }
 
     fn wrap(&self, file: Box<dyn LogFile>) -> Box<dyn LogFile> {
@@ -176,7 +212,13 @@ impl LogFile for FaultyFile {
     }
 
     fn sync(&self) -> io::Result<()> {
+        let mut closed = self.faults.closed.lock().expect("a gate");
         self.faults.syncs.fetch_add(1, Ordering::SeqCst);
+        self.faults.changed.notify_all();
+        while *closed {
+            closed = self.faults.changed.wait(closed).expect("a gate");
+        }
+        drop(closed);
         match self.faults.syncs_left.load(Ordering::SeqCst) {
             0 => Err(io::Error::other("the disk is gone")),
             left => {
