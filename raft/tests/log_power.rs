@@ -190,9 +190,24 @@ fn config() -> LogConfig {
     LogConfig { segments_max: 2, cache_bytes: 8_000, ..small() }
 }
 
-/// Appends, truncates, purges and votes until the power fails; returns what was acknowledged.
+/// All groups let go of everything at once, so that segments become free while purges are still queued.
+async fn purge_all(log: &Log, known: &mut [Known]) -> io::Result<()> {
+    for (gid, known) in (0..).zip(known) {
+        let mut group = log.group(gid);
+        if let Some(last) = group.get_log_state().await?.last_log_id {
+            known.purged = known.purged.max(last.index);
+            group.purge(last).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Appends, truncates, purges and votes until the power fails.
 async fn work(log: &Log, known: &mut [Known], dice: &mut Dice, steps: u64) {
     for _ in 0..steps {
+        if dice.below(25) == 0 && purge_all(log, known).await.is_err() {
+            return;
+        }
         let gid = dice.below(u64::from(GROUPS)) as u32;
         let (mut group, known) = (log.group(gid), &mut known[gid as usize]);
         let state = group.get_log_state().await.expect("reads");
