@@ -1,13 +1,15 @@
 //! The load of openraft issue 2116, over the log of this crate.
 //!
 //! Three replicas in one process on two worker threads, an in-process network, a counter as state machine, a log each on
-//! disk. Clients write entries at a fixed rate while snapshots are built, logs are purged and, with `--faults`, followers
-//! are cut off until they need a snapshot. The run fails when the core of a replica stops, when replicas end up
+//! disk. Clients write entries at a fixed rate while snapshots are built and logs are purged. With `--faults cut` replicas
+//! are cut off until they need a snapshot; with `--faults answers` a follower's answers get lost, so that it is sent
+//! snapshots of entries it already has, one after the other. The run fails when the core of a replica stops, when replicas end up
 //! different, or when an acknowledged write is missing.
 //!
 //! ```text
 //! cargo run --release -p raft --example stress_2116 -- --seconds 600 --rate 16000
-//! cargo run --release -p raft --example stress_2116 -- --seconds 300 --rate 4000 --faults --install-ms 400 --snapshot-timeout-ms 100
+//! cargo run --release -p raft --example stress_2116 -- --seconds 300 --rate 4000 --faults cut --install-ms 400
+//! cargo run --release -p raft --example stress_2116 -- --seconds 60 --rate 4000 --faults answers --install-ms 400 --snapshot-timeout-ms 100
 //! ```
 
 use std::collections::BTreeMap;
@@ -23,7 +25,7 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 use futures::{FutureExt, Stream, StreamExt};
 use openraft::alias::{EntryOf, LogIdOf, SnapshotMetaOf, SnapshotOf, StoredMembershipOf, VoteOf};
-use openraft::errors::{Fatal, RPCError, RaftError, ReplicationClosed, StreamingError, Timeout, Unreachable};
+use openraft::errors::{Fatal, NetworkError, RPCError, RaftError, ReplicationClosed, StreamingError, Timeout, Unreachable};
 use openraft::async_runtime::WatchReceiver;
 use openraft::network::{RPCOption, RaftNetworkFactory, RaftNetworkV2};
 use openraft::raft::{
@@ -44,6 +46,13 @@ type RpcError = RPCError<TypeConfig>;
 
 static PANICS: AtomicU64 = AtomicU64::new(0);
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Faults {
+    None,
+    Cut,
+    Answers,
+}
+
 #[derive(Clone, Debug)]
 struct Options {
     seconds: u64,
@@ -51,7 +60,7 @@ struct Options {
     payload_bytes: usize,
     clients: u64,
     snapshot_entries: u64,
-    faults: bool,
+    faults: Faults,
     install_ms: u64,
     snapshot_timeout_ms: u64,
     sync_delay_us: u64,
@@ -66,7 +75,7 @@ impl Options {
             payload_bytes: 1024,
             clients: 256,
             snapshot_entries: 50_000,
-            faults: false,
+            faults: Faults::None,
             install_ms: 0,
             snapshot_timeout_ms: 600_000,
             sync_delay_us: 0,
@@ -74,13 +83,18 @@ impl Options {
         };
         let mut args = std::env::args().skip(1);
         while let Some(name) = args.next() {
-            if name == "--faults" {
-                options.faults = true;
-                continue;
-            }
             let value = args.next().ok_or_else(|| format!("{name} needs a value"))?;
             if name == "--dir" {
                 options.dir = value.into();
+                continue;
+            }
+            if name == "--faults" {
+                options.faults = match value.as_str() {
+                    "none" => Faults::None,
+                    "cut" => Faults::Cut,
+                    "answers" => Faults::Answers,
+                    _ => return Err(format!("--faults {value}: none, cut or answers")),
+                };
                 continue;
             }
             let number: u64 = value.parse().map_err(|e| format!("{name} {value}: {e}"))?;
@@ -207,6 +221,8 @@ impl RaftStateMachine<TypeConfig> for Counter {
 struct Network {
     cores: OnceLock<BTreeMap<u64, Core>>,
     cut_off: [AtomicBool; 4],
+    /// Calls to these replicas arrive and are not answered.
+    answers_lost: [AtomicBool; 4],
     snapshot_timeout: Duration,
 }
 
@@ -273,8 +289,8 @@ impl RaftNetworkV2<TypeConfig> for Link {
             let core = self.core()?;
             let link = self.clone();
             let answers = core.stream_append(input).map(move |answer| {
-                if link.is_cut() {
-                    return Err(Unreachable::from_string("cut off").into());
+                if link.is_cut() || link.network.answers_lost[link.to as usize].load(Ordering::Relaxed) {
+                    return Err(NetworkError::from_string("no answer").into());
                 }
                 answer.map_err(|fatal| Unreachable::from_string(fatal).into())
             });
@@ -350,25 +366,47 @@ async fn client(number: u64, options: Options, network: Arc<Network>, seen: Arc<
     seen.micros.lock().expect("latencies").extend(micros);
 }
 
-/// Snapshots and purges on every replica every two seconds; cuts off one replica after the other if asked to.
+/// Asks every replica for a snapshot, and a moment later to purge what it covers but `kept` entries.
+async fn snapshot_and_purge(cores: &BTreeMap<u64, Core>, wait: Duration, kept: u64) {
+    for core in cores.values() {
+        let _ = core.trigger().snapshot().await;
+    }
+    tokio::time::sleep(wait).await;
+    for core in cores.values() {
+        let upto = core.metrics().borrow_watched().snapshot.map_or(0, |id| id.index.saturating_sub(kept));
+        let _ = core.trigger().purge_log(upto).await;
+    }
+}
+
+/// Snapshots and purges on every replica, and the faults that were asked for.
 async fn disturb(options: Options, network: Arc<Network>) {
     let cores = network.cores.get().expect("started");
+    let ms = Duration::from_millis;
     for turn in 0u64.. {
-        let victim = 1 + turn % 3;
-        if options.faults {
-            network.cut_off[victim as usize].store(true, Ordering::Relaxed);
+        let victim = (1 + turn % 3) as usize;
+        match options.faults {
+            Faults::None => {
+                tokio::time::sleep(ms(1500)).await;
+                snapshot_and_purge(cores, ms(500), KEPT_ENTRIES / 2).await;
+            }
+            Faults::Cut => {
+                network.cut_off[victim].store(true, Ordering::Relaxed);
+                tokio::time::sleep(ms(1000)).await;
+                snapshot_and_purge(cores, ms(500), KEPT_ENTRIES / 2).await;
+                network.cut_off[victim].store(false, Ordering::Relaxed);
+                tokio::time::sleep(ms(500)).await;
+            }
+            Faults::Answers => {
+                network.answers_lost[victim].store(true, Ordering::Relaxed);
+                tokio::time::sleep(ms(20 + turn * 37 % 200)).await;
+                snapshot_and_purge(cores, ms(20), 0).await;
+                network.answers_lost[victim].store(false, Ordering::Relaxed);
+                for _ in 0..12 {
+                    snapshot_and_purge(cores, ms(50), 0).await;
+                }
+                tokio::time::sleep(ms(500)).await;
+            }
         }
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        for core in cores.values() {
-            let _ = core.trigger().snapshot().await;
-        }
-        tokio::time::sleep(Duration::from_millis(500)).await;
-        for core in cores.values() {
-            let upto = core.metrics().borrow_watched().snapshot.map_or(0, |id| id.index.saturating_sub(KEPT_ENTRIES / 2));
-            let _ = core.trigger().purge_log(upto).await;
-        }
-        network.cut_off[victim as usize].store(false, Ordering::Relaxed);
-        tokio::time::sleep(Duration::from_millis(500)).await;
     }
 }
 
@@ -447,7 +485,9 @@ async fn run(options: Options) -> Result<(), String> {
         client.await.map_err(|e| e.to_string())?;
     }
     disturbance.abort();
-    network.cut_off.iter().for_each(|cut| cut.store(false, Ordering::Relaxed));
+    for fault in network.cut_off.iter().chain(&network.answers_lost) {
+        fault.store(false, Ordering::Relaxed);
+    }
     finish(&network, &seen, &images).await
 }
 
