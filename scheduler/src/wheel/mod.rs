@@ -148,7 +148,7 @@ impl Wheel {
     /// If `minute` is not a whole minute, or the wheel has been used for anything but loading.
     pub fn load_minute(&mut self, lane: LaneId, minute: Timestamp, count: i64) {
         assert!(self.loading, "minute counts are loaded into a fresh wheel, and this one has been used");
-        assert!(minute.as_millis() % Level::Minute.width() == 0, "{minute} is not a whole minute");
+        assert!(minute.as_millis().is_multiple_of(Level::Minute.width()), "{minute} is not a whole minute");
         if Level::Minute.split_at(minute).to <= self.first_open() {
             return;
         }
@@ -256,7 +256,12 @@ impl Wheel {
         let finer = split.level.finer();
         let mut recounted = Slot::default();
         for (lane, at, count) in counts {
-            assert!(split.from <= at && at < split.to, "a trigger at {at} in the split of {} to {}", split.from, split.to);
+            assert!(
+                split.from <= at && at < split.to,
+                "a trigger at {at} in the split of {} to {}",
+                split.from,
+                split.to
+            );
             recounted.add(lane, count);
             // A slot that has begun is kept whole: it has to be split in its turn, unless it is a millisecond.
             if finer.split_at(at).to > self.first_open() {
@@ -296,7 +301,11 @@ impl Wheel {
         let (at, level, slot) = next?;
         let exact = level == Level::Millisecond;
         let reached = exact || at.as_millis() < self.reach_below(level);
-        let wake = if reached { at } else { earliest.max(Timestamp::from_millis(at.as_millis().saturating_sub(LEAD.as_millis()))) };
+        let wake = if reached {
+            at
+        } else {
+            earliest.max(Timestamp::from_millis(at.as_millis().saturating_sub(LEAD.as_millis())))
+        };
         Some(NextDue { at, exact, wake, lanes: LaneCounts::of(slot.iter()) })
     }
 
@@ -318,9 +327,10 @@ impl Wheel {
         LaneCounts::of(self.pending.lanes.iter().map(|(lane, count)| (*lane, *count)))
     }
 
-    /// Shows every slot in use that begins before `to` and its counts. While a split is under way its coarse slot and the
-    /// finer ones below it are shown with the range of the split: only together do they say what is due there.
-    pub(crate) fn visit(&self, to: Timestamp, mut visit: impl FnMut(Split, &mut dyn Iterator<Item = (LaneId, i64)>)) {
+    /// Shows every count of the slots that begin before `to`, with the range of its slot. While a split is under way its
+    /// coarse slot and the finer ones below it come with the range of the split: only together do they say what is due
+    /// there.
+    pub(crate) fn visit(&self, to: Timestamp, mut visit: impl FnMut(Split, LaneId, i64)) {
         for level in Level::ALL {
             let mut from = level.slot(self.first_open());
             while let Some((number, slot)) = self.levels[level as usize].next(from) {
@@ -329,7 +339,9 @@ impl Wheel {
                     break;
                 }
                 let under_way = self.splitting.iter().find(|s| s.split.covers(range));
-                visit(under_way.map_or(range, |s| s.split), &mut slot.iter());
+                for (lane, count) in slot.iter() {
+                    visit(under_way.map_or(range, |s| s.split), lane, count);
+                }
                 from = number + 1;
             }
         }
@@ -441,7 +453,8 @@ impl Split {
 
 impl LaneCounts {
     fn of(counts: impl Iterator<Item = (LaneId, i64)>) -> Self {
-        let mut counts: Vec<_> = counts.filter(|(_, count)| *count > 0).map(|(lane, count)| (lane, count as u64)).collect();
+        let mut counts: Vec<_> =
+            counts.filter(|(_, count)| *count > 0).map(|(lane, count)| (lane, count as u64)).collect();
         counts.sort_unstable();
         LaneCounts(counts)
     }
