@@ -254,19 +254,19 @@ impl Wheel {
         self.pending.subtract(&coarse);
 
         let finer = split.level.finer();
-        let mut recounted = Slot::default();
+        let (mut recounted, mut kept) = (Slot::default(), Slot::default());
         for (lane, at, count) in counts {
-            assert!(
-                split.from <= at && at < split.to,
-                "a trigger at {at} in the split of {} to {}",
-                split.from,
-                split.to
-            );
+            let (from, to) = (split.from, split.to);
+            assert!(from <= at && at < to, "a trigger at {at} in the split of {from} to {to}");
             recounted.add(lane, count);
             // A slot that has begun is kept whole: it has to be split in its turn, unless it is a millisecond.
             if finer.split_at(at).to > self.first_open() {
-                self.count(finer, at, lane, count);
+                kept.add(lane, count);
+                self.levels[finer as usize].add(finer.slot(at), lane, count);
             }
+        }
+        for (lane, count) in kept.iter() {
+            self.pending.add(lane, count);
         }
         for (lane, count) in counted.iter().flatten() {
             recounted.add(*lane, -count);
