@@ -8,7 +8,7 @@ use proptest::sample::Index;
 use scheduler::forecast::{Forecast, Grid};
 use scheduler::lane::{Class, LaneId, TopicId};
 use scheduler::time::{Delay, Timestamp};
-use scheduler::wheel::{Level, Split, Wheel};
+use scheduler::wheel::{Level, Recount, Split, Wheel};
 
 const SECOND: u64 = 1_000;
 const MINUTE: u64 = 60 * SECOND;
@@ -51,6 +51,8 @@ enum Told {
     Scheduled,
     /// Every row at the start of its finer slot.
     Starts,
+    /// A `Recount` of every row in the order of keys, lane by lane.
+    Recount,
 }
 
 /// A stored row before the wheel exists: minutes from the one under way, and milliseconds within the minute.
@@ -184,7 +186,15 @@ impl World {
         let counted = per(width, &rows);
         let range = counted.range((split.from.as_millis(), lane_min())..(split.to.as_millis(), lane_min()));
         let counts = range.map(|((at, lane), count)| (*lane, Timestamp::from_millis(*at), *count));
-        let drift = self.wheel.finish_split(split, counts);
+        let drift = if matches!(told, Told::Recount) {
+            let mut recount = Recount::new(split);
+            let mut keys: Vec<_> = counts.collect();
+            keys.sort_unstable();
+            keys.into_iter().for_each(|(lane, due, count)| recount.add(lane, due, count));
+            self.wheel.finish_split(split, recount)
+        } else {
+            self.wheel.finish_split(split, counts)
+        };
         assert_eq!(drift.0, [], "in {split:?}");
     }
 
@@ -381,7 +391,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => when().prop_map(Step::Advance),
         2 => Just(Step::Wake),
         4 => any::<Index>().prop_map(Step::Begin),
-        2 => (any::<Index>(), prop::sample::select(vec![Told::Rows, Told::Scheduled, Told::Starts]))
+        2 => (any::<Index>(), prop::sample::select(vec![Told::Rows, Told::Scheduled, Told::Starts, Told::Recount]))
             .prop_map(|(which, told)| Step::Finish(which, told)),
         1 => Just(Step::FinishAll),
     ]

@@ -21,8 +21,8 @@
 //!
 //! 1. under the lock, [`Wheel::begin_split`], and take a snapshot of the store that has applied exactly what the wheel
 //!    has. From here on triggers of that range are counted one level finer, and such a count may be negative for now;
-//! 2. without the lock, count the rows of the range in the snapshot: per minute for an hour (the stored minute counts
-//!    have them), per second for a minute, per millisecond for a second;
+//! 2. without the lock, count the rows of the range in the snapshot with a [`Recount`]: per minute for an hour (the stored
+//!    minute counts have them), per second for a minute, per millisecond for a second;
 //! 3. under the lock, [`Wheel::finish_split`] adds them.
 //!
 //! The rule that makes this sound: a trigger is counted in the coarsest level that has its slot in use, is not being
@@ -31,14 +31,13 @@
 //!
 //! Until a split is finished its slot counts as possibly due at its start: [`Wheel::next_due`] may be early, never late.
 
+mod recount;
 mod slot;
 mod slots;
 
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, DefaultHasher};
-
 use crate::lane::LaneId;
 use crate::time::{Delay, Timestamp};
+pub use recount::Recount;
 use slot::Slot;
 use slots::Slots;
 
@@ -117,8 +116,8 @@ struct Splitting {
 #[derive(Debug, Default)]
 struct Pending {
     total: i64,
-    /// Without zeros. Looked up, and sorted where it is listed, so the order of the map shows nowhere.
-    lanes: HashMap<LaneId, i64, BuildHasherDefault<DefaultHasher>>,
+    /// By number of the lane, up to the highest seen: topics are numbered in order of first use.
+    lanes: Vec<i64>,
 }
 
 /// How long before a coarse slot begins the wheel asks to be advanced: as late as the millisecond level still reaches it.
@@ -240,9 +239,9 @@ impl Wheel {
         true
     }
 
-    /// Finishes a split with what the snapshot held: how many triggers of which lane were due when. A moment may be
-    /// exact or the start of the finer slot, may come more than once, and may lie behind [`Wheel::now`]: what has fired
-    /// meanwhile is left out. Nothing happens when the slot has passed.
+    /// Finishes a split with what the snapshot held, usually a [`Recount`]: how many triggers of which lane were due when.
+    /// A moment may be anywhere in the finer slot, may come more than once, and may lie behind [`Wheel::now`]: finer slots
+    /// that have passed are left out. Nothing happens when the slot itself has passed.
     ///
     /// # Panics
     ///
@@ -319,12 +318,13 @@ impl Wheel {
 
     /// [`Wheel::pending`] of one lane.
     pub fn pending_in(&self, lane: LaneId) -> u64 {
-        self.pending.lanes.get(&lane).map_or(0, |count| (*count).max(0) as u64)
+        self.pending.lanes.get(lane.number() as usize).map_or(0, |count| (*count).max(0) as u64)
     }
 
     /// [`Wheel::pending`] of every lane that has any.
     pub fn pending_by_lane(&self) -> LaneCounts {
-        LaneCounts::of(self.pending.lanes.iter().map(|(lane, count)| (*lane, *count)))
+        let numbered = (0..).zip(&self.pending.lanes);
+        LaneCounts::of(numbered.filter_map(|(number, count)| Some((LaneId::from_number(number)?, *count))))
     }
 
     /// Shows every count of the slots that begin before `to`, with the range of its slot. While a split is under way its
@@ -431,7 +431,13 @@ impl Level {
 
     /// The number of the slot that this moment lies in.
     fn slot(self, at: Timestamp) -> u64 {
-        at.as_millis() / self.width()
+        // Spelled out, so that each division is by a constant.
+        match self {
+            Level::Millisecond => at.as_millis(),
+            Level::Second => at.as_millis() / const { Level::Second.width() },
+            Level::Minute => at.as_millis() / const { Level::Minute.width() },
+            Level::Hour => at.as_millis() / const { Level::Hour.width() },
+        }
     }
 
     /// The range of a slot.
@@ -478,11 +484,11 @@ impl LaneCounts {
 impl Pending {
     fn add(&mut self, lane: LaneId, delta: i64) {
         self.total += delta;
-        let count = self.lanes.entry(lane).or_insert(0);
-        *count += delta;
-        if *count == 0 {
-            self.lanes.remove(&lane);
+        let number = lane.number() as usize;
+        if number >= self.lanes.len() {
+            self.lanes.resize(number + 1, 0);
         }
+        self.lanes[number] += delta;
     }
 
     fn subtract(&mut self, slot: &Slot) {
