@@ -75,6 +75,12 @@ fn name(topic: u8) -> String {
     format!("topic-{topic}")
 }
 
+/// More cases than the default; `PROPTEST_CASES` can ask for more still.
+fn config() -> ProptestConfig {
+    let config = ProptestConfig::default();
+    ProptestConfig { cases: config.cases.max(400), ..config }
+}
+
 /// Looks the numbers of a command up.
 fn resolve(op: &Op, model: &Model, time: u64) -> Kind {
     let id = |number: &u8| format!("id-{number}");
@@ -248,7 +254,7 @@ fn same_as(model: &Model, store: &MemoryStore) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+    #![proptest_config(config())]
 
     /// Red when `FiredFacts::at` does not raise the index to that of the version, when `Lane::has_fired` compares with
     /// `<` instead of `<=`, or when `remove_row` always takes from the counters.
