@@ -8,5 +8,6 @@
 pub mod command;
 pub mod lane;
 pub mod reply;
+pub mod run_codec;
 pub mod store;
 pub mod time;
