@@ -62,15 +62,21 @@ pub enum Malformed {
 /// # Panics
 ///
 /// If the positions do not ascend strictly: a run is sorted and names nothing twice.
-pub fn encode(lane: LaneId, epoch: u64, term: u64, successes: &[Success]) -> CompleteRun {
+pub fn encode<'a>(
+    lane: LaneId,
+    epoch: u64,
+    term: u64,
+    successes: impl ExactSizeIterator<Item = &'a Success>,
+) -> CompleteRun {
+    let count = successes.len();
     let mut run = CompleteRun {
         lane: lane.number(),
-        due_deltas: Vec::with_capacity(successes.len()),
-        generation_deltas: Vec::with_capacity(successes.len()),
+        due_deltas: Vec::with_capacity(count),
+        generation_deltas: Vec::with_capacity(count),
         executors: Vec::new(),
         executor_counts: Vec::new(),
-        token: successes.first().map(|first| Token { epoch, term, counter: first.counter }),
-        counter_deltas: Vec::with_capacity(successes.len().saturating_sub(1)),
+        token: None,
+        counter_deltas: Vec::with_capacity(count.saturating_sub(1)),
     };
     let mut before: Option<&Success> = None;
     for success in successes {
@@ -79,8 +85,9 @@ pub fn encode(lane: LaneId, epoch: u64, term: u64, successes: &[Success]) -> Com
         run.due_deltas.push(success.position.due.since(last.due).as_millis());
         let delta = success.position.generation.number().wrapping_sub(last.generation.number());
         run.generation_deltas.push(delta as i64);
-        if let Some(before) = before {
-            run.counter_deltas.push(success.counter.wrapping_sub(before.counter) as i64);
+        match before {
+            Some(before) => run.counter_deltas.push(success.counter.wrapping_sub(before.counter) as i64),
+            None => run.token = Some(Token { epoch, term, counter: success.counter }),
         }
         match run.executor_counts.last_mut() {
             Some(count) if before.is_some_and(|b| b.executor == success.executor) => *count += 1,
@@ -212,7 +219,7 @@ mod tests {
             raw.sort_by_key(|r| (r.0, r.1));
             raw.dedup_by_key(|r| (r.0, r.1));
             let successes: Vec<_> = raw.iter().map(|r| success(r.0, r.1, ["a", "b", "c"][r.2 as usize], r.3)).collect();
-            let run = encode(lane(), 7, 9, &successes);
+            let run = encode(lane(), 7, 9, successes.iter());
             let items = decode(&run).unwrap();
             prop_assert_eq!(items.lane(), lane());
             prop_assert_eq!(items.len(), successes.len());
@@ -253,13 +260,13 @@ mod tests {
     fn neighbours_scheduled_together_cost_few_bytes() {
         let successes: Vec<_> =
             (0..4_096).map(|n| success(1_771_000_000_000, (50_000 << 12) + n, "e-1", n + 1)).collect();
-        let bytes = prost::Message::encoded_len(&encode(lane(), 1, 4, &successes));
+        let bytes = prost::Message::encoded_len(&encode(lane(), 1, 4, successes.iter()));
         assert!(bytes < 4_096 * 4, "{bytes} bytes for 4,096 successes");
     }
 
     #[test]
     fn a_lane_of_retries_is_refused() {
-        let mut run = encode(lane(), 1, 1, &[success(5, 5, "a", 1)]);
+        let mut run = encode(lane(), 1, 1, [success(5, 5, "a", 1)].iter());
         run.lane = LaneId::new(TopicId(3), Class::Retry).number();
         assert_eq!(decode(&run).unwrap_err(), Malformed::Lane(run.lane));
     }

@@ -1,6 +1,7 @@
 //! Deliveries under way: who works on what, under which token, until when.
 
 use std::cmp::Reverse;
+use std::collections::hash_map::Entry;
 use std::collections::{BinaryHeap, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
@@ -73,6 +74,16 @@ impl Leases {
 
     pub fn remove(&mut self, generation: Generation) -> Option<Held> {
         self.held.remove(&generation)
+    }
+
+    /// Removes a row whose end was decided, unless it is elsewhere by now.
+    pub fn remove_at(&mut self, lane: LaneId, position: Position) -> Option<Held> {
+        match self.held.entry(position.generation) {
+            Entry::Occupied(entry) if entry.get().lane == lane && entry.get().position == position => {
+                Some(entry.remove())
+            }
+            _ => None,
+        }
     }
 
     /// Moves the deadline of a lease that is there.

@@ -148,21 +148,21 @@ impl Dispatcher {
     ) {
         self.undecided -= successes.len();
         self.ended_lanes.insert(id);
+        let Reply::RunDecided { rejected } = reply else {
+            return self.refused_run(now, id, successes, reply);
+        };
+        if let Some(lane) = self.topics.get_mut(&id.topic()).and_then(|topic| topic.lane_mut(id)) {
+            lane.runs -= 1;
+            lane.ended += successes.len() as u64;
+            for Reported { success, .. } in &successes {
+                if self.leases.remove_at(id, success.position).is_some() {
+                    lane.held.remove(&success.position);
+                }
+            }
+        }
         let (epoch, term) = (self.term.epoch, self.term.term);
-        let count = successes.len() as u64;
         for Reported { success, fired, to, sequence } in successes {
             let Success { position, executor, counter } = success;
-            let Reply::RunDecided { rejected } = reply else {
-                // Refused as a whole, which no run of ours should be: whatever is live is delivered again.
-                self.look_again(now, position.generation);
-                let refusal = Refusal::Invalid { field: "run", expected: "a run that apply accepts" };
-                let refusal = if let Reply::Refused(refusal) = reply { refusal.clone() } else { refusal };
-                self.answer(to, sequence, Verdict::Refused(refusal), None);
-                continue;
-            };
-            if self.leases.at(id, position).is_some() {
-                self.forget(now, position.generation);
-            }
             if rejected.binary_search(&position).is_ok() {
                 self.answer(to, sequence, Verdict::AlreadyDecided, None);
                 continue;
@@ -180,9 +180,22 @@ impl Dispatcher {
             };
             self.answer(to, sequence, Verdict::Accepted, Some(receipt));
         }
+    }
+
+    /// Refused as a whole, which no run of ours should be: whatever is live is delivered again.
+    fn refused_run(&mut self, now: Timestamp, id: LaneId, successes: Vec<Reported>, reply: &Reply) {
         if let Some(lane) = self.lane_mut(id) {
             lane.runs -= 1;
-            lane.ended += count;
+        }
+        let refusal = match reply {
+            Reply::Refused(refusal) => refusal.clone(),
+            _ => Refusal::Invalid { field: "run", expected: "an answer to a run" },
+        };
+        for Reported { success, to, sequence, .. } in successes {
+            if self.leases.at(id, success.position).is_some() {
+                self.look_again(now, success.position.generation);
+            }
+            self.answer(to, sequence, Verdict::Refused(refusal.clone()), None);
         }
     }
 
@@ -229,8 +242,8 @@ impl Dispatcher {
                 let mut successes = std::mem::replace(&mut lane.successes, rest);
                 lane.runs += 1;
                 successes.sort_unstable_by_key(|reported| reported.success.position);
-                let encoded: Vec<_> = successes.iter().map(|reported| reported.success.clone()).collect();
-                let run = run_codec::encode(id, self.term.epoch, self.term.term, &encoded);
+                let sorted = successes.iter().map(|reported| &reported.success);
+                let run = run_codec::encode(id, self.term.epoch, self.term.term, sorted);
                 self.propose(Kind::CompleteRun(run), Proposal::Run { lane: id, successes });
             }
         }
