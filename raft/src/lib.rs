@@ -1,1 +1,4 @@
 //! Under construction.
+
+pub mod log;
+pub mod types;
