@@ -7,6 +7,7 @@
 
 pub mod command;
 pub mod domain;
+pub mod forecast;
 pub mod keys;
 pub mod lane;
 pub mod machine;
@@ -22,5 +23,6 @@ mod standing;
 pub mod store;
 pub mod time;
 mod topics;
+pub mod wheel;
 
 pub use topics::Topics;
