@@ -6,6 +6,7 @@
 //! replicas that applied the same entries hold the same rows, to the byte.
 
 pub mod command;
+pub mod dispatcher;
 pub mod domain;
 pub mod forecast;
 pub mod keys;
@@ -18,6 +19,7 @@ pub mod record;
 pub mod reply;
 pub mod retention;
 pub mod retry;
+pub mod run_codec;
 mod sparse;
 mod standing;
 pub mod store;
