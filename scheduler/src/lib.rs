@@ -6,7 +6,9 @@
 //! replicas that applied the same entries hold the same rows, to the byte.
 
 pub mod command;
+pub mod forecast;
 pub mod lane;
 pub mod reply;
 pub mod store;
 pub mod time;
+pub mod wheel;
