@@ -9,6 +9,7 @@ pub mod command;
 pub mod forecast;
 pub mod lane;
 pub mod reply;
+pub mod run_codec;
 pub mod store;
 pub mod time;
 pub mod wheel;
