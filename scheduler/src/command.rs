@@ -79,7 +79,7 @@ pub enum Kind {
 }
 
 /// When, before apply has resolved it.
-#[derive(Clone, PartialEq, prost::Oneof)]
+#[derive(Clone, Copy, PartialEq, Eq, prost::Oneof)]
 pub enum When {
     /// A moment, in milliseconds.
     #[prost(uint64, tag = "20")]
