@@ -6,6 +6,7 @@
 //! replicas that applied the same entries hold the same rows, to the byte.
 
 pub mod command;
+pub mod dispatcher;
 pub mod domain;
 pub mod forecast;
 pub mod keys;

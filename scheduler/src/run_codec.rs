@@ -69,18 +69,32 @@ pub fn encode(lane: LaneId, epoch: u64, term: u64, successes: &[Success]) -> Com
         generation_deltas: Vec::with_capacity(successes.len()),
         executors: Vec::new(),
         executor_counts: Vec::new(),
-        token: successes.first().map(|first| Token { epoch, term, counter: first.counter }),
+        token: successes.first().map(|first| Token {
+            epoch,
+            term,
+            counter: first.counter,
+        }),
         counter_deltas: Vec::with_capacity(successes.len().saturating_sub(1)),
     };
     let mut before: Option<&Success> = None;
     for success in successes {
         let last = before.map_or(Position::MIN, |b| b.position);
-        assert!(before.is_none() || last < success.position, "{:?} after {last:?} in a run", success.position);
-        run.due_deltas.push(success.position.due.since(last.due).as_millis());
-        let delta = success.position.generation.number().wrapping_sub(last.generation.number());
+        assert!(
+            before.is_none() || last < success.position,
+            "{:?} after {last:?} in a run",
+            success.position
+        );
+        run.due_deltas
+            .push(success.position.due.since(last.due).as_millis());
+        let delta = success
+            .position
+            .generation
+            .number()
+            .wrapping_sub(last.generation.number());
         run.generation_deltas.push(delta as i64);
         if let Some(before) = before {
-            run.counter_deltas.push(success.counter.wrapping_sub(before.counter) as i64);
+            run.counter_deltas
+                .push(success.counter.wrapping_sub(before.counter) as i64);
         }
         match run.executor_counts.last_mut() {
             Some(count) if before.is_some_and(|b| b.executor == success.executor) => *count += 1,
@@ -99,14 +113,34 @@ pub fn decode(run: &CompleteRun) -> Result<Items<'_>, Malformed> {
     let lane = lane_of(run)?;
     let count = run.due_deltas.len();
     let lengths = [
-        ("generation_deltas", run.generation_deltas.len() as u64, count as u64),
-        ("counter_deltas", run.counter_deltas.len() as u64, count.saturating_sub(1) as u64),
-        ("executor_counts", run.executor_counts.len() as u64, run.executors.len() as u64),
-        ("executors", run.executor_counts.iter().map(|&n| u64::from(n)).sum(), count as u64),
+        (
+            "generation_deltas",
+            run.generation_deltas.len() as u64,
+            count as u64,
+        ),
+        (
+            "counter_deltas",
+            run.counter_deltas.len() as u64,
+            count.saturating_sub(1) as u64,
+        ),
+        (
+            "executor_counts",
+            run.executor_counts.len() as u64,
+            run.executors.len() as u64,
+        ),
+        (
+            "executors",
+            run.executor_counts.iter().map(|&n| u64::from(n)).sum(),
+            count as u64,
+        ),
     ];
     for (field, found, expected) in lengths {
         if found != expected {
-            return Err(Malformed::Length { field, found, expected });
+            return Err(Malformed::Length {
+                field,
+                found,
+                expected,
+            });
         }
     }
     let token = match run.token {
@@ -116,10 +150,20 @@ pub fn decode(run: &CompleteRun) -> Result<Items<'_>, Malformed> {
     };
     let mut last = Position::MIN;
     for place in 0..count {
-        let position = step(run, place, last).filter(|&p| place == 0 || p > last).ok_or(Malformed::Order(place))?;
+        let position = step(run, place, last)
+            .filter(|&p| place == 0 || p > last)
+            .ok_or(Malformed::Order(place))?;
         last = position;
     }
-    Ok(Items { run, lane, place: 0, last: Position::MIN, token, executor: 0, executor_left: 0 })
+    Ok(Items {
+        run,
+        lane,
+        place: 0,
+        last: Position::MIN,
+        token,
+        executor: 0,
+        executor_left: 0,
+    })
 }
 
 fn lane_of(run: &CompleteRun) -> Result<LaneId, Malformed> {
@@ -131,8 +175,14 @@ fn lane_of(run: &CompleteRun) -> Result<LaneId, Malformed> {
 /// The position at `place` given the one before; `None` when the due time overflows.
 fn step(run: &CompleteRun, place: usize, last: Position) -> Option<Position> {
     let due = last.due.as_millis().checked_add(run.due_deltas[place])?;
-    let generation = last.generation.number().wrapping_add(run.generation_deltas[place] as u64);
-    Some(Position { due: Timestamp::from_millis(due), generation: Generation::from_number(generation) })
+    let generation = last
+        .generation
+        .number()
+        .wrapping_add(run.generation_deltas[place] as u64);
+    Some(Position {
+        due: Timestamp::from_millis(due),
+        generation: Generation::from_number(generation),
+    })
 }
 
 /// The items of a checked run, in order of position.
@@ -176,7 +226,12 @@ impl<'a> Iterator for Items<'a> {
         self.place += 1;
         self.last = position;
         let executor_place = self.executor - 1;
-        Some(Item { position, executor: &self.run.executors[executor_place], executor_place, token: self.token })
+        Some(Item {
+            position,
+            executor: &self.run.executors[executor_place],
+            executor_place,
+            token: self.token,
+        })
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -199,8 +254,15 @@ mod tests {
     }
 
     fn success(due: u64, generation: u64, executor: &str, counter: u64) -> Success {
-        let position = Position { due: Timestamp::from_millis(due), generation: Generation::from_number(generation) };
-        Success { position, executor: executor.into(), counter }
+        let position = Position {
+            due: Timestamp::from_millis(due),
+            generation: Generation::from_number(generation),
+        };
+        Success {
+            position,
+            executor: executor.into(),
+            counter,
+        }
     }
 
     proptest! {
@@ -251,7 +313,9 @@ mod tests {
 
     #[test]
     fn neighbours_scheduled_together_cost_few_bytes() {
-        let successes: Vec<_> = (0..4_096).map(|n| success(1_771_000_000_000, (50_000 << 12) + n, "e-1", n + 1)).collect();
+        let successes: Vec<_> = (0..4_096)
+            .map(|n| success(1_771_000_000_000, (50_000 << 12) + n, "e-1", n + 1))
+            .collect();
         let bytes = prost::Message::encoded_len(&encode(lane(), 1, 4, &successes));
         assert!(bytes < 4_096 * 4, "{bytes} bytes for 4,096 successes");
     }
