@@ -237,8 +237,7 @@ impl Runner {
                     self.perform(action, &mut decisions);
                 }
             }
-            let now = self.context.clock.now();
-            let wake = self.dispatcher.next_wake(now);
+            let wake = self.dispatcher.next_wake();
             let clock = self.context.clock.clone();
             let wait = async {
                 match wake {
@@ -357,17 +356,17 @@ impl Runner {
                 self.sessions.insert(session, outbound);
                 if reply.send(welcome).is_err() {
                     self.sessions.remove(&session);
-                    self.dispatcher.close(now, session);
+                    self.dispatcher.close(session);
                 }
             }
             Event::Credit(session, credit) => self.dispatcher.credit(now, session, credit),
             Event::Drain(session) => self.dispatcher.drain(session),
             Event::Close(session) => {
                 self.sessions.remove(&session);
-                self.dispatcher.close(now, session);
+                self.dispatcher.close(session);
             }
             Event::Extend(session, leases) => {
-                let extended = self.dispatcher.extend(now, session, leases);
+                let extended = self.dispatcher.extend(now, leases);
                 if let Some(outbound) = self.sessions.get(&session) {
                     let _ = outbound.send(Outbound::Extended(extended));
                 }
@@ -390,6 +389,7 @@ impl Runner {
     }
 
     fn take_in(&mut self, entries: Vec<Fed>) -> Result<(), StoreError> {
+        let now = self.context.clock.now();
         let mut changed: Vec<TopicId> = Vec::new();
         for Fed { watermark, lanes, effects, .. } in entries {
             for effect in &effects {
@@ -408,7 +408,7 @@ impl Runner {
                 self.load_topic(topic)?;
             }
             self.dispatcher.advance(watermark, lanes);
-            self.dispatcher.effects(&effects);
+            self.dispatcher.effects(now, &effects);
         }
         Ok(())
     }

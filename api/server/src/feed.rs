@@ -10,7 +10,8 @@ use scheduler::read;
 use scheduler::reply::Effect;
 use scheduler::store::StoreError;
 use scheduler::time::Timestamp;
-use scheduler::topics::{Topic, Topics};
+use scheduler::Topics;
+use scheduler::record::Topic;
 use scheduler::wheel::{Split, Wheel};
 use tokio::sync::{mpsc, watch};
 
@@ -69,6 +70,8 @@ struct Inner {
     wheel: Wheel,
     /// Between apply and its publication: the store may be ahead of the wheel, so no split may begin.
     applying: bool,
+    /// What is being applied reports its changes.
+    reporting: bool,
     owed: bool,
     dispatcher: Option<mpsc::UnboundedSender<Vec<Fed>>>,
     topics: Arc<Vec<Topic>>,
@@ -97,6 +100,7 @@ impl Feed {
             inner: Mutex::new(Inner {
                 wheel: Wheel::new(Timestamp::MIN),
                 applying: false,
+                reporting: false,
                 owed: false,
                 dispatcher: None,
                 topics: Arc::default(),
@@ -119,9 +123,13 @@ impl Feed {
         self.progress.subscribe()
     }
 
-    /// Entries are being applied: the store may be ahead of what was published.
-    pub(crate) fn applying(&self) {
-        self.lock().applying = true;
+    /// Entries are being applied: the store may be ahead of what was published. Returns whether changes are to be
+    /// reported.
+    pub(crate) fn applying(&self) -> bool {
+        let mut inner = self.lock();
+        inner.applying = true;
+        inner.reporting = inner.watchers > 0;
+        inner.reporting
     }
 
     /// The entries are readable in `store`. Takes them.
@@ -135,7 +143,7 @@ impl Feed {
         inner.applying = false;
         inner.owed = last.owed;
         if applied.iter().any(|one| one.effects.iter().any(|effect| matches!(effect, Effect::LaneChanged { .. })))
-            || topics.iter().count() != inner.topics.len()
+            || topics.len() != inner.topics.len()
         {
             inner.topics = Arc::new(topics.iter().cloned().collect());
         }
@@ -202,10 +210,16 @@ impl Feed {
         self.lock().wheel.pending()
     }
 
-    /// This partition's share of a forecast, and the topics by their numbers here.
-    pub fn forecast(&self, grid: Grid, topic: Option<TopicId>) -> (Part, Arc<Vec<Topic>>) {
+    /// This partition's share of a forecast, the topics by their numbers here, and the rows it was taken from. `None`
+    /// while entries are being applied: the rows may be ahead of the wheel.
+    pub fn forecast(
+        &self,
+        store: &raft::Store,
+        grid: Grid,
+        topic: Option<TopicId>,
+    ) -> Option<(Part, Arc<Vec<Topic>>, raft::Snapshot)> {
         let inner = self.lock();
-        (Part::of(&inner.wheel, grid, topic), inner.topics.clone())
+        (!inner.applying).then(|| (inner.wheel.forecast(grid, topic), inner.topics.clone(), store.snapshot()))
     }
 
     /// The topics of this partition.
@@ -213,12 +227,7 @@ impl Feed {
         self.lock().topics.clone()
     }
 
-    /// Whether anybody watches.
-    pub(crate) fn watched(&self) -> bool {
-        self.lock().watchers > 0
-    }
-
-    /// From now on changes are kept, until the guard is dropped. Returns the index after which they are.
+    /// From the next apply on changes are kept, until the guard is dropped; [`Feed::changes_after`] says since when.
     pub fn watch(self: &Arc<Self>) -> Watching {
         self.lock().watchers += 1;
         Watching(self.clone())
@@ -302,7 +311,7 @@ impl Inner {
                 _ => {}
             }
         }
-        if self.watchers == 0 {
+        if !self.reporting {
             self.changes.clear();
             self.changes_after = applied.index;
         }

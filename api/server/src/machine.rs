@@ -54,7 +54,7 @@ impl raft::StateMachine for Adapter {
         entries: &[Committed],
         batch: &mut Batch,
     ) -> Result<Vec<Answers>, Halt> {
-        self.feed.applying();
+        self.machine.report_changes(self.feed.applying());
         let started = std::time::Instant::now();
         let rows = Rows(store);
         let mut overlay = Overlay::new(&rows);
@@ -91,7 +91,6 @@ impl raft::StateMachine for Adapter {
 
     fn applied(&mut self, store: &raft::Store) {
         self.feed.publish(store, &mut self.unpublished, self.machine.topics());
-        self.machine.report_changes(self.feed.watched());
     }
 
     fn restored(&mut self, store: &raft::Store) -> Result<(), Halt> {
@@ -102,8 +101,11 @@ impl raft::StateMachine for Adapter {
     }
 
     fn flushed(&mut self, durable: &raft::Snapshot) {
-        let marks = retention::marks(&SnapshotRows(durable));
-        *self.marks.write().expect("the marks' lock is never held over a panic") = marks;
+        match retention::marks(&SnapshotRows(durable)) {
+            Ok(marks) => *self.marks.write().expect("the marks' lock is never held over a panic") = marks,
+            // The older marks drop less, which is always allowed.
+            Err(error) => tracing::warn!(%error, "cannot read what compaction may drop"),
+        }
     }
 
     fn compaction_filter(&self) -> Option<CompactionFilter> {

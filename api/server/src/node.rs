@@ -19,7 +19,7 @@ use crate::local_time::Zones;
 use crate::machine::Adapter;
 use crate::partition::Partition;
 use crate::recount::Recounter;
-use crate::{admin, grpc, peers, routing};
+use crate::{admin, grpc, peers, routing, services};
 
 /// How often figures that nobody pushes are collected.
 const FIGURES_EVERY: Duration = Duration::from_secs(2);
@@ -233,8 +233,6 @@ impl Server {
             move |partition| Adapter::new(feeds[partition as usize].clone())
         })
         .await?;
-        raft.set_call_handler(peers::Answerer::new(clock.clone()));
-
         let disk = DiskGuard::new(config.free_space_min_bytes);
         disk.measure(&config.data);
         let partitions: Vec<Partition> = raft
@@ -243,6 +241,7 @@ impl Server {
             .zip(feeds)
             .map(|(group, feed)| Partition::new(group.clone(), feed, config.proposer, disk.clone(), clock.clone()))
             .collect();
+        raft.set_call_handler(peers::Answerer::new(clock.clone(), partitions.clone()));
         let node = Node(Arc::new(Shared {
             zones: Zones::system(),
             forwarder: Forwarder::default(),
@@ -271,6 +270,7 @@ impl Server {
         let (raft, clock) = (node.raft().clone(), node.clock().clone());
         until_closing(Box::pin(peers::read_clocks(raft, clock, node.partitions().to_vec())));
         until_closing(Box::pin(figures(node.clone())));
+        until_closing(Box::pin(services::topics::reconcile(node.clone())));
         tasks.spawn(grpc::serve(node.clone(), listeners.client, closing.clone()));
         tasks.spawn(admin::serve(node.clone(), listeners.admin, metrics, closing.clone()));
 

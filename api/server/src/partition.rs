@@ -3,7 +3,10 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use scheduler::forecast::{Grid, Part};
+use scheduler::lane::TopicId;
 use scheduler::read;
+use scheduler::record::Topic;
 use scheduler::store::Read;
 use scheduler::time::Timestamp;
 use tokio::sync::watch;
@@ -158,11 +161,34 @@ impl Partition {
         &self,
         read: impl FnOnce(&dyn Read) -> Result<T, scheduler::store::StoreError>,
     ) -> Result<T, Error> {
-        let store = self.0.group.store().ok_or_else(|| Error::NoQuorum {
-            partition: self.0.number,
-            reason: "it is not open on this node".into(),
-        })?;
+        let store = self.0.group.store().ok_or_else(|| self.not_open())?;
         read(&Rows(&store)).map_err(|error| Error::Internal(error.to_string()))
+    }
+
+    /// This partition's share of a forecast, the topics by their numbers here, and the rows it was taken from.
+    ///
+    /// # Errors
+    ///
+    /// The partition is not open here.
+    pub async fn forecast(
+        &self,
+        grid: Grid,
+        topic: Option<TopicId>,
+    ) -> Result<(Part, Arc<Vec<Topic>>, raft::Snapshot), Error> {
+        let mut progress = self.0.feed.progress();
+        loop {
+            progress.mark_unchanged();
+            let store = self.0.group.store().ok_or_else(|| self.not_open())?;
+            if let Some(found) = self.0.feed.forecast(&store, grid, topic) {
+                return Ok(found);
+            }
+            // Entries are being applied; their publication is close.
+            let _ = tokio::time::timeout(Duration::from_millis(50), progress.changed()).await;
+        }
+    }
+
+    fn not_open(&self) -> Error {
+        Error::NoQuorum { partition: self.0.number, reason: "it is not open on this node".into() }
     }
 
     /// Takes part for as long as the node runs: leads whenever elected.
@@ -225,13 +251,13 @@ impl Partition {
             }
         };
         let voters = voters(&self.0.group);
-        let clock = Arc::new(LeaderClock::new(self.0.number, self.0.clock.clone(), status.watermark, voters));
+        let clock = Arc::new(LeaderClock::new(self.0.number, self.0.clock.clone(), status.watermark(), voters));
         *self.leader_clock_slot() = Some(clock.clone());
         let propose = self.0.proposer.run(Term { term, group: &self.0.group, feed: &self.0.feed, clock: &clock });
         let dispatch = async {
             let context = dispatch::Context {
                 partition: self.0.number,
-                term: scheduler::dispatcher::Term { epoch: status.epoch, term, first_index, watermark: status.watermark },
+                term: scheduler::dispatcher::Term { epoch: status.epoch, term, first_index, watermark: status.watermark() },
                 group: self.0.group.clone(),
                 feed: self.0.feed.clone(),
                 clock: clock.clone(),

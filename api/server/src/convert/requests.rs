@@ -6,10 +6,10 @@ use scheduler::command::{self, TopicSettings, When};
 use scheduler::lane::Class;
 use sha2::{Digest, Sha256};
 
-use super::scalars::{Range, delay_of, moment_of, token_of};
+use super::scalars::{Range, delay_of, moment_of};
 use crate::error::Error;
 use crate::local_time::Zones;
-use crate::validate::{self, Violations};
+use crate::validate::Violations;
 
 /// Longest delay from now, in milliseconds: the horizon of ten years and some leap days.
 const AFTER_MS_MAX: u64 = 3_653 * 86_400_000;
@@ -166,65 +166,13 @@ pub fn drop_letter(request: v1::DropDeadLetterRequest) -> Result<command::Drop, 
     })
 }
 
-/// Checks one outcome an executor reports. `executor` is who reports.
+/// The settings a topic has after a change of some of them. Limits over all partitions stand in their totals; what
+/// partitions get of them is decided by [`share_of`].
 ///
 /// # Errors
 ///
 /// [`Error::Invalid`] with everything that is wrong.
-pub fn report_of(outcome: v1::DeliveryOutcome, executor: &str) -> Result<command::Kind, Error> {
-    let mut v = Violations::under(format!("outcomes[{}].", outcome.sequence));
-    let namespace = v.namespace("namespace", outcome.namespace);
-    v.id("id", &outcome.id);
-    v.require(outcome.token.is_some(), "token", || "expected the token of the delivery, got none".into());
-    v.require(outcome.attempt > 0, "attempt", || "expected the attempt of the delivery, from 1".into());
-    let report = Some(command::Report {
-        namespace,
-        id: outcome.id,
-        generation: outcome.generation,
-        token: outcome.token.map(token_of),
-        attempt: outcome.attempt,
-        executor: executor.to_string(),
-    });
-    use v1::delivery_outcome::Outcome;
-    let kind = match outcome.outcome {
-        Some(Outcome::Success(_)) => {
-            Some(command::Kind::Complete(command::Complete { report, business: bytes::Bytes::new() }))
-        }
-        Some(Outcome::Retry(failure)) => {
-            let after = failure.retry_after.map(|given| delay_of(&mut v, "retry.retry_after", &given, Range(0, DAY_MS)));
-            Some(command::Kind::Retry(command::Retry {
-                report,
-                error: validate::kept(failure.error),
-                retry_after_ms: after.map_or(0, |after| after.as_millis()),
-                lease_expired: false,
-            }))
-        }
-        Some(Outcome::Fail(failure)) => {
-            Some(command::Kind::Fail(command::Fail { report, error: validate::kept(failure.error) }))
-        }
-        None => {
-            v.push("outcome", "expected success, retry or fail, got none");
-            None
-        }
-    };
-    match kind {
-        Some(kind) => v.finish(kind),
-        None => v.finish(()).and(Err(Error::invalid("outcome", "expected one"))),
-    }
-}
-
-/// The settings a topic has after a change of some of them.
-///
-/// Limits over all partitions are split into equal shares, rounded up, so that none of them is without.
-///
-/// # Errors
-///
-/// [`Error::Invalid`] with everything that is wrong.
-pub fn topic_settings(
-    before: &TopicSettings,
-    limits: &v1::TopicLimits,
-    partitions: u32,
-) -> Result<TopicSettings, Error> {
+pub fn topic_settings(before: &TopicSettings, limits: &v1::TopicLimits) -> Result<TopicSettings, Error> {
     let mut v = Violations::under("limits.");
     let mut after = before.clone();
     if let Some(lease) = &limits.lease {
@@ -243,18 +191,39 @@ pub fn topic_settings(
         if given.max_backoff_ms != 0 {
             policy.max_backoff_ms = given.max_backoff_ms;
         }
+        let (initial, max) = (policy.initial_backoff_ms, policy.max_backoff_ms);
+        v.require(initial <= max, "retry.initial_backoff", || {
+            format!("expected at most max_backoff, {max} ms, got {initial} ms")
+        });
     }
     if let Some(rate) = limits.rate_per_second {
         v.require(rate <= 1_000_000, "rate_per_second", || format!("expected at most 1000000, got {rate}"));
-        after.rate_milli_per_second = (u64::from(rate) * 1_000).div_ceil(u64::from(partitions));
+        after.rate_per_second_total = rate;
     }
     if let Some(concurrency) = limits.max_concurrency {
-        after.concurrency_max = concurrency.div_ceil(partitions);
+        after.concurrency_total = concurrency;
     }
     if let Some(retention) = &limits.retention {
         after.retention_ms = delay_of(&mut v, "retention", retention, Range(1_000, 400 * DAY_MS)).as_millis();
     }
     v.finish(after)
+}
+
+/// One partition's share of the limits. The shares of all partitions add up to the whole, except that none is left
+/// without: a limit below the number of partitions counts as one each.
+pub fn share_of(settings: &TopicSettings, partition: u32, partitions: u32) -> TopicSettings {
+    let share = |total: u64| match total {
+        0 => 0,
+        total => {
+            let (parts, number) = (u64::from(partitions), u64::from(partition));
+            (total / parts + u64::from(number < total % parts)).max(1)
+        }
+    };
+    TopicSettings {
+        rate_milli_per_second: share(u64::from(settings.rate_per_second_total) * 1_000),
+        concurrency_max: u32::try_from(share(u64::from(settings.concurrency_total))).unwrap_or(u32::MAX),
+        ..settings.clone()
+    }
 }
 
 /// Checks when something is due.
@@ -390,16 +359,27 @@ mod tests {
     }
 
     #[test]
-    fn limits_left_unset_keep_their_value_and_shares_cover_the_whole() {
-        let before = TopicSettings { lease_ms: 30_000, retention_ms: 5, concurrency_max: 9, ..Default::default() };
+    fn limits_left_unset_keep_their_value() {
+        let before = TopicSettings { lease_ms: 30_000, retention_ms: 5, concurrency_total: 9, ..Default::default() };
         let limits = v1::TopicLimits { rate_per_second: Some(10), ..Default::default() };
-        let after = topic_settings(&before, &limits, 4).expect("allowed");
-        assert_eq!((after.lease_ms, after.retention_ms, after.concurrency_max), (30_000, 5, 9));
-        assert_eq!(after.rate_milli_per_second, 2_500);
+        let after = topic_settings(&before, &limits).expect("allowed");
+        assert_eq!((after.lease_ms, after.retention_ms, after.concurrency_total), (30_000, 5, 9));
+        assert_eq!(after.rate_per_second_total, 10);
         let limits = v1::TopicLimits {
             lease: Some(prost_types::Duration { seconds: 0, nanos: 1 }),
             ..Default::default()
         };
-        assert!(matches!(topic_settings(&before, &limits, 4), Err(Error::Invalid(found)) if found[0].field == "limits.lease"));
+        assert!(matches!(topic_settings(&before, &limits), Err(Error::Invalid(found)) if found[0].field == "limits.lease"));
+    }
+
+    #[test]
+    fn shares_add_up_to_the_whole_and_none_is_without() {
+        let settings = TopicSettings { rate_per_second_total: 10, concurrency_total: 9, ..Default::default() };
+        let shares: Vec<TopicSettings> = (0..4).map(|partition| share_of(&settings, partition, 4)).collect();
+        assert_eq!(shares.iter().map(|share| share.rate_milli_per_second).sum::<u64>(), 10_000);
+        assert_eq!(shares.iter().map(|share| share.concurrency_max).sum::<u32>(), 9);
+        let few = TopicSettings { concurrency_total: 1, ..Default::default() };
+        assert!((0..4).all(|partition| share_of(&few, partition, 4).concurrency_max == 1));
+        assert_eq!(share_of(&TopicSettings::default(), 0, 4).concurrency_max, 0, "unlimited stays unlimited");
     }
 }

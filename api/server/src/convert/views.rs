@@ -2,11 +2,9 @@
 
 use proto::v1;
 use scheduler::command;
-use scheduler::reply::{Outcome, Receipt, Refusal, Reply};
+use scheduler::reply::{Outcome, Receipt};
 
 use super::scalars::{moment, token};
-use crate::error::Error;
-use crate::status;
 
 /// A receipt.
 pub fn receipt(partition: u32, receipt: &Receipt) -> v1::Receipt {
@@ -52,34 +50,6 @@ pub fn schedule_response(
         receipt: Some(receipt(partition, found)),
         replayed,
         local_time: local.map(local_time),
-    }
-}
-
-/// The answer to one reported outcome. A refusal is an answer too: the trigger is not there any more.
-pub fn outcome_result(partition: u32, sequence: u64, reply: Result<Reply, Error>) -> v1::OutcomeResult {
-    let result = |verdict: v1::OutcomeVerdict, found: Option<Receipt>| v1::OutcomeResult {
-        sequence,
-        verdict: verdict as i32,
-        receipt: found.map(|found| receipt(partition, &found)),
-        error: None,
-    };
-    let failed = |error: Error| v1::OutcomeResult {
-        sequence,
-        verdict: v1::OutcomeVerdict::Error as i32,
-        receipt: None,
-        error: Some(status::rpc_status(error)),
-    };
-    match reply {
-        Ok(Reply::Decided(found) | Reply::Ended(found)) => result(v1::OutcomeVerdict::Accepted, Some(found)),
-        Ok(Reply::AlreadyDecided(found)) => result(v1::OutcomeVerdict::AlreadyDecided, Some(found)),
-        Ok(Reply::Superseded) => result(v1::OutcomeVerdict::Superseded, None),
-        Ok(Reply::Refused(Refusal::NotFound)) => result(v1::OutcomeVerdict::NotFound, None),
-        Ok(Reply::Refused(Refusal::AlreadyEnded(found))) => {
-            result(v1::OutcomeVerdict::AlreadyDecided, Some(found))
-        }
-        Ok(Reply::Refused(refusal)) => failed(Error::Refused { partition, refusal }),
-        Ok(other) => failed(Error::Internal(format!("an outcome was answered with {other:?}"))),
-        Err(error) => failed(error),
     }
 }
 
