@@ -99,14 +99,14 @@ impl Rows {
     }
 
     /// A directory with the rows as they are now, deleted when dropped; blocks.
-    pub(crate) fn checkpoint(self: &Arc<Self>) -> io::Result<Checkpoint> {
+    pub(crate) fn checkpoint(self: &Arc<Self>) -> io::Result<MarkedCheckpoint> {
         let serial = self.serial.fetch_add(1, Ordering::Relaxed);
         let dir = self.place.outgoing(serial)?;
         self.slot.get().checkpoint(&dir).map_err(io::Error::other)?;
         let checkpoint = Checkpoint { dir };
         // The meta data are read from the files themselves: what travels and what is said of it cannot differ.
         let mark = Store::mark_of(&checkpoint.dir, &self.shared).map_err(io::Error::other)?;
-        Ok(checkpoint.with(mark))
+        Ok(MarkedCheckpoint { checkpoint, mark })
     }
 
     /// Makes the files in `dir` the rows; blocks. The caller has synced them.
@@ -148,15 +148,6 @@ pub(crate) struct Checkpoint {
 pub(crate) struct MarkedCheckpoint {
     pub(crate) checkpoint: Checkpoint,
     pub(crate) mark: Mark,
-}
-
-impl Checkpoint {
-    fn with(self, mark: Mark) -> MarkedCheckpoint {
-        MarkedCheckpoint {
-            checkpoint: self,
-            mark,
-        }
-    }
 }
 
 impl Drop for Checkpoint {

@@ -163,6 +163,9 @@ pub enum Error {
         /// The cause.
         source: std::io::Error,
     },
+    /// The log could not be opened.
+    #[error(transparent)]
+    Log(#[from] crate::log::Error),
     /// The rows could not be opened or read.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -10,8 +10,9 @@ use bytes::Bytes;
 use openraft::RaftMetrics;
 use openraft::errors::{ClientWriteError, ForwardReason, ForwardToLeader};
 use openraft::impls::ProgressResponder;
-use openraft::impls::leader_id_std::CommittedLeaderId;
+use openraft::vote::leader_id_std::CommittedLeaderId;
 use openraft::raft::ClientWriteResult;
+use openraft_rt::{Instant as _, WatchReceiver};
 use tokio::sync::{oneshot, watch};
 
 use crate::error::{ChangeError, ProposeError, ReadError};
@@ -243,7 +244,7 @@ impl<M: StateMachine> Group<M> {
     /// Refused unless this node leads and the target votes and has all but a few of the entries. Proposals meanwhile fail with
     /// [`ProposeError::NoQuorum`].
     pub async fn transfer(&self, node: u64) -> Result<(), ChangeError> {
-        self.inner.transfer(node).await
+        crate::balance::transfer(&self.inner, node).await
     }
 }
 
@@ -418,14 +419,13 @@ impl GroupInner {
 
     /// openraft's figures; `None` while no replica serves.
     pub(crate) fn metrics(&self) -> Option<RaftMetrics<TypeConfig>> {
-        // Cloned at once: a reader that lingers would hold up the core.
-        Some(self.replica().ok()?.raft.metrics().borrow().clone())
+        Some(self.replica().ok()?.figures())
     }
 
     fn since_quorum(&self) -> Option<Duration> {
         let replica = self.replica().ok()?;
         let metrics = replica.raft.metrics();
-        let metrics = metrics.borrow();
+        let metrics = metrics.borrow_watched();
         if !leads(&metrics) {
             return None;
         }
@@ -434,7 +434,7 @@ impl GroupInner {
             // The majority is this node.
             return Some(Duration::ZERO);
         }
-        metrics.last_quorum_acked.map(|at| at.into_inner().elapsed())
+        metrics.last_quorum_acked.as_ref().map(since)
     }
 
     pub(crate) fn status(&self) -> GroupStatus {
@@ -453,7 +453,7 @@ impl GroupInner {
         let Ok(replica) = self.replica() else {
             return status;
         };
-        let m = replica.raft.metrics().borrow().clone();
+        let m = replica.figures();
         status.last_index = m.last_log_index.unwrap_or(0);
         status.committed_index = m.cluster_committed.map_or(0, |id| id.index);
         status.purged_index = m.purged.map_or(0, |id| id.index);
@@ -465,7 +465,7 @@ impl GroupInner {
             let own = *id == m.id;
             let followed = m.replication.as_ref().and_then(|all| all.get(id));
             let heard = m.heartbeat.as_ref().and_then(|all| all.get(id));
-            let heard = heard.and_then(|at| at.as_ref().map(|at| at.into_inner().elapsed()));
+            let heard = heard.and_then(|at| at.as_ref().map(since));
             status.replicas.push(ReplicaStatus {
                 node: member.node,
                 endpoint: member.endpoint.clone(),
@@ -482,6 +482,11 @@ impl GroupInner {
         status.replicas.sort_by_key(|r| r.node);
         status
     }
+}
+
+/// How long ago a moment of openraft's is.
+pub(crate) fn since(at: &openraft::type_config::alias::SerdeInstantOf<TypeConfig>) -> Duration {
+    at.into_inner().elapsed()
 }
 
 /// Whether these are the figures of a leader that a majority elected.

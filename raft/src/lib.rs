@@ -16,7 +16,9 @@ mod apply;
 mod balance;
 mod barrier;
 pub mod error;
+mod founding;
 pub mod group;
+mod host;
 mod identity;
 pub mod log;
 pub mod machine;
@@ -38,4 +40,5 @@ pub use group::{Group, GroupStatus, Health, Leader, Leadership, Pending, Propose
 pub use machine::{Committed, CompactionFilter, Halt, StateMachine};
 pub use node::{CallHandler, Checkpoints, Config, Node, Timing};
 pub use store::{Batch, Snapshot, Store, StoreConfig};
+pub use log::LogConfig;
 pub use types::Member;

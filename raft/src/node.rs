@@ -1,55 +1,147 @@
 //! One node: the shared log, the groups, the connections to peers.
 
+use std::marker::PhantomData;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use openraft::{Config as RaftConfig, SnapshotPolicy};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
+use crate::apply::{Machine, Typed};
 use crate::error::{CallError, ChangeError, Error};
-use crate::group::{Group, GroupStatus};
+use crate::founding;
+use crate::group::{Group, GroupInner, GroupStatus, Health, Leader};
+use crate::host::NodeInner;
+use crate::identity::Identity;
+use crate::log::{FileIo, Log, LogConfig, LogIo, SlowSync};
 use crate::machine::StateMachine;
-use crate::store::StoreConfig;
+use crate::net::link::{Introduction, Links};
+use crate::net::server::Server;
+use crate::orders;
+use crate::progress::lock;
+use crate::replica::PARTITIONS_MAX;
+use crate::store::{Shared, StoreConfig};
 use crate::types::Member;
+use crate::wire::order::Order;
+use crate::{balance, purge};
 
 /// Everything a node needs to know to start.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Name of the cluster; peers and data directories of another name are refused. 1 to 64 bytes.
+    /// Name of the cluster; peers and data directories of another name are refused. 1 to 64 bytes without line breaks.
     pub cluster: String,
     /// This node's id and addresses. Ids count from 1 and fit 31 bits.
     pub member: Member,
     /// The data directory; created if absent. One process at a time.
     pub dir: PathBuf,
-    /// How many groups; fixed when the directory is first used. 1 to 1,024.
+    /// How many groups; fixed when the directory is first used. Default 4; 1 to 1,024.
     pub partitions: u32,
     /// Time-outs.
     pub timing: Timing,
     /// Checkpoints and what may be dropped from the log.
     pub checkpoints: Checkpoints,
+    /// The log.
+    pub log: LogConfig,
+    /// Added to every sync of the log, to measure as if on a slower disk. Default 0.
+    pub sync_delay: Duration,
     /// The rows' store.
     pub store: StoreConfig,
-    /// Whether leaders are spread over the nodes: partition p prefers the (p mod n)-th voter.
+    /// Whether leaders are spread over the nodes: partition p prefers the (p mod n)-th voter. Default yes.
     pub balance: bool,
+}
+
+impl Config {
+    /// The defaults for a node of a cluster.
+    pub fn new(cluster: impl Into<String>, member: Member, dir: impl Into<PathBuf>) -> Self {
+        Config {
+            cluster: cluster.into(),
+            member,
+            dir: dir.into(),
+            partitions: 4,
+            timing: Timing::default(),
+            checkpoints: Checkpoints::default(),
+            log: LogConfig::default(),
+            sync_delay: Duration::ZERO,
+            store: StoreConfig::default(),
+            balance: true,
+        }
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        let refuse = |field, reason| Err(Error::Config { field, reason });
+        if !(1..=64).contains(&self.cluster.len()) || self.cluster.contains(['\n', '\r']) {
+            let reason = format!("{:?} is not 1 to 64 bytes without line breaks", self.cluster);
+            return refuse("cluster", reason);
+        }
+        if !(1..=u64::from(i32::MAX as u32)).contains(&self.member.node) {
+            let reason = format!("{} is not between 1 and {}", self.member.node, i32::MAX);
+            return refuse("member.node", reason);
+        }
+        if !(1..=PARTITIONS_MAX).contains(&self.partitions) {
+            let reason = format!("{} is not between 1 and {PARTITIONS_MAX}", self.partitions);
+            return refuse("partitions", reason);
+        }
+        self.store.check()?;
+        self.checkpoints.check()?;
+        self.timing.check()
+    }
 }
 
 /// Time-outs of the protocol; all nodes should have the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Timing {
-    /// How often a leader lets itself be heard. Default 150 ms.
+    /// How often a leader lets itself be heard. Default 150 ms; 10 ms to 10 s.
     pub heartbeat: Duration,
     /// The shortest silence after which a follower stands for election. Default 600 ms; at least three heartbeats.
     pub election_min: Duration,
-    /// The longest such silence. Default 900 ms.
+    /// The longest such silence. Default 900 ms; more than the shortest, at most 60 s.
     pub election_max: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Timing {
+            heartbeat: Duration::from_millis(150),
+            election_min: Duration::from_millis(600),
+            election_max: Duration::from_millis(900),
+        }
+    }
+}
+
+impl Timing {
+    fn check(&self) -> Result<(), Error> {
+        let refuse = |field, reason| Err(Error::Config { field, reason });
+        let (least, most) = (Duration::from_millis(10), Duration::from_secs(10));
+        if !(least..=most).contains(&self.heartbeat) {
+            let reason = format!("{:?} is not between {least:?} and {most:?}", self.heartbeat);
+            return refuse("timing.heartbeat", reason);
+        }
+        if self.election_min < self.heartbeat * 3 {
+            let reason = format!("{:?} is below three heartbeats, {:?}", self.election_min, self.heartbeat * 3);
+            return refuse("timing.election_min", reason);
+        }
+        let most = Duration::from_secs(60);
+        if self.election_max <= self.election_min || self.election_max > most {
+            let reason = format!(
+                "{:?} is not between timing.election_min, {:?}, and {most:?}",
+                self.election_max, self.election_min
+            );
+            return refuse("timing.election_max", reason);
+        }
+        Ok(())
+    }
 }
 
 /// When groups write checkpoints, and how much log may wait for one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checkpoints {
-    /// A checkpoint follows this many bytes of log of one group. Default 64 MiB.
+    /// A checkpoint follows this many bytes of log of one group. Default 64 MiB; at least 1.
     pub log_bytes: u64,
     /// A checkpoint follows this long after the last one, if anything was applied. Default 5 min.
     pub age: Duration,
@@ -57,6 +149,39 @@ pub struct Checkpoints {
     pub log_bytes_max: u64,
     /// How long after it was last heard a follower still holds the log. Default 10 min.
     pub follower_patience: Duration,
+    /// How often this is looked at. Default 5 s; 10 ms to 60 s.
+    pub interval: Duration,
+}
+
+impl Default for Checkpoints {
+    fn default() -> Self {
+        Checkpoints {
+            log_bytes: 64 << 20,
+            age: Duration::from_secs(300),
+            log_bytes_max: 1 << 30,
+            follower_patience: Duration::from_secs(600),
+            interval: Duration::from_secs(5),
+        }
+    }
+}
+
+impl Checkpoints {
+    fn check(&self) -> Result<(), Error> {
+        let refuse = |field, reason| Err(Error::Config { field, reason });
+        if self.log_bytes == 0 {
+            return refuse("checkpoints.log_bytes", "0 is below the least of 1".into());
+        }
+        if self.log_bytes_max < self.log_bytes {
+            let reason = format!("{} is below checkpoints.log_bytes, {}", self.log_bytes_max, self.log_bytes);
+            return refuse("checkpoints.log_bytes_max", reason);
+        }
+        let (least, most) = (Duration::from_millis(10), Duration::from_secs(60));
+        if !(least..=most).contains(&self.interval) {
+            let reason = format!("{:?} is not between {least:?} and {most:?}", self.interval);
+            return refuse("checkpoints.interval", reason);
+        }
+        Ok(())
+    }
 }
 
 /// Answers what the layer above of other nodes sends with [`Node::call`].
@@ -65,104 +190,328 @@ pub trait CallHandler: Send + Sync + 'static {
     fn call(&self, from: u64, request: Bytes) -> Result<Bytes, String>;
 }
 
-/// A running node; cheap to clone.
+/// A running node; cheap to clone. It runs until [`shutdown`](Self::shutdown), whatever is dropped.
 pub struct Node<M: StateMachine> {
-    shared: Arc<std::marker::PhantomData<M>>,
+    inner: Arc<NodeInner>,
+    groups: Arc<[Group<M>]>,
+    machine: PhantomData<fn() -> M>,
 }
 
 impl<M: StateMachine> Clone for Node<M> {
     fn clone(&self) -> Self {
         Node {
-            shared: self.shared.clone(),
+            inner: self.inner.clone(),
+            groups: self.groups.clone(),
+            machine: PhantomData,
         }
     }
+}
+
+fn raft_config(config: &Config) -> Result<RaftConfig, Error> {
+    let ms = |d: Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
+    let timing = &config.timing;
+    RaftConfig {
+        cluster_name: config.cluster.clone(),
+        heartbeat_interval: ms(timing.heartbeat),
+        heartbeat_min_interval: Some(ms(timing.heartbeat)),
+        election_timeout_min: ms(timing.election_min),
+        election_timeout_max: ms(timing.election_max),
+        enable_pre_vote: Some(true),
+        // A leader that restarts has lost what it had not synced, its lease and its read positions: it stands for election like anybody.
+        enable_leader_restore: Some(false),
+        // A leader that hears no majority but is heard by some would keep them from electing another.
+        quorum_loss_probe_interval: Some(ms(timing.election_max * 2)),
+        max_payload_entries: 128,
+        max_append_entries: Some(512),
+        api_channel_size: Some(1024),
+        notification_channel_size: Some(8192),
+        state_machine_channel_size: Some(128),
+        // Checkpoints and purges are this crate's own decision (`purge`).
+        snapshot_policy: SnapshotPolicy::Never,
+        max_in_snapshot_log_to_keep: 1 << 40,
+        purge_batch_size: 1024,
+        replication_lag_threshold: 256,
+        install_snapshot_timeout: 600_000,
+        backoff: "50ms 100ms 200ms ..1s".into(),
+        ..RaftConfig::default()
+    }
+    .validate()
+    .map_err(|e| Error::Config {
+        field: "timing",
+        reason: e.to_string(),
+    })
 }
 
 impl<M: StateMachine> Node<M> {
     /// Opens the data directory, the log and the groups found there, and serves peers on `listener`.
     ///
     /// `machine` makes the state machine of a partition: once at start, again after each rebuild. Returns when every group here has its
-    /// rows open and takes part; an empty directory waits for [`init`](Self::init), or for a leader that adds this node.
+    /// rows open and takes part; an empty directory waits for [`init`](Self::init), or for a leader that adds this node. A group whose
+    /// machine halts on its state is left halted, see [`status`](Self::status).
     pub async fn open(
-        _config: Config,
-        _listener: TcpListener,
-        _machine: impl Fn(u32) -> M + Send + Sync + 'static,
+        config: Config,
+        listener: TcpListener,
+        machine: impl Fn(u32) -> M + Send + Sync + 'static,
     ) -> Result<Self, Error> {
-        todo!()
+        config.check()?;
+        let raft_config = Arc::new(raft_config(&config)?);
+        let opening = {
+            let config = config.clone();
+            tokio::task::spawn_blocking(move || {
+                let node = config.member.node;
+                let identity = Identity::open(&config.dir, &config.cluster, node, config.partitions)?;
+                let io: Box<dyn LogIo> = if config.sync_delay.is_zero() {
+                    Box::new(FileIo)
+                } else {
+                    Box::new(SlowSync::new(FileIo, config.sync_delay))
+                };
+                let log = Log::open(identity.log_dir(), config.log.clone(), io)?;
+                let shared = Shared::new(&config.store, config.partitions as usize)?;
+                Ok::<_, Error>((identity, log, shared))
+            })
+        };
+        let (identity, log, shared) = opening.await.map_err(|e| Error::Raft(e.to_string()))??;
+
+        let stop = CancellationToken::new();
+        let introduction = Introduction {
+            cluster: config.cluster.clone(),
+            node: config.member.node,
+        };
+        let entry_bytes_max = config.log.entry_bytes_max().min(crate::net::MESSAGE_BYTES_MAX / 4);
+        let groups = (0..config.partitions)
+            .map(|p| Arc::new(GroupInner::new(p, config.timing.clone(), entry_bytes_max)))
+            .collect();
+        let log_failed = log.failed();
+        let inner = Arc::new(NodeInner {
+            votes_from: Instant::now() + config.timing.election_max,
+            config,
+            identity,
+            shared,
+            links: Arc::new(Links::new(introduction, stop.clone())),
+            groups,
+            raft_config,
+            machines: Box::new(move |p| Box::new(Typed(machine(p))) as Box<dyn Machine>),
+            log: Mutex::new(Some(Arc::new(log))),
+            handler: RwLock::default(),
+            fatal: watch::Sender::default(),
+            draining: AtomicBool::new(false),
+            stop,
+            tasks: TaskTracker::new(),
+            founders: RwLock::default(),
+            opening: tokio::sync::Mutex::default(),
+        });
+        let node = Node {
+            groups: inner.groups.iter().cloned().map(Group::new).collect(),
+            inner,
+            machine: PhantomData,
+        };
+        if let Err(error) = node.begin(listener, log_failed).await {
+            node.shutdown().await;
+            return Err(error);
+        }
+        Ok(node)
+    }
+
+    async fn begin(
+        &self,
+        listener: TcpListener,
+        mut log_failed: watch::Receiver<Option<Arc<crate::log::Error>>>,
+    ) -> Result<(), Error> {
+        let node = &self.inner;
+        for group in &node.groups {
+            let place = node.place(group.partition);
+            match place.open()? {
+                Some(current) if current.replica != 0 => node.open_replica(group, place, current).await?,
+                _ => {}
+            }
+        }
+        let service = Server::service(node.clone(), node.stop.clone());
+        let serve = tonic::transport::Server::builder()
+            .tcp_nodelay(true)
+            .initial_stream_window_size(8 << 20)
+            .initial_connection_window_size(8 << 20)
+            .http2_keepalive_interval(Some(Duration::from_secs(2)))
+            .http2_keepalive_timeout(Some(Duration::from_secs(3)))
+            .add_service(service)
+            .serve_with_incoming_shutdown(
+                tokio_stream::wrappers::TcpListenerStream::new(listener),
+                node.stop.clone().cancelled_owned(),
+            );
+        let inner = node.clone();
+        node.tasks.spawn(async move {
+            if let Err(error) = serve.await {
+                inner.die(format!("the peer server ended: {error}"));
+            }
+        });
+        let inner = node.clone();
+        node.tasks.spawn(async move {
+            let failed = tokio::select! {
+                failed = log_failed.wait_for(|f| f.is_some()) => failed.ok().and_then(|f| f.clone()),
+                () = inner.stop.cancelled() => None,
+            };
+            if let Some(error) = failed {
+                inner.die(format!("the log failed: {error}"));
+            }
+        });
+        node.tasks.spawn(balance::tend(node.clone()));
+        node.tasks.spawn(purge::tend(node.clone()));
+        Ok(())
     }
 
     /// Founds the cluster with these members, this node among them; to be called on each of them with the same list.
     ///
     /// Does nothing when this node's directory was founded before. Waits until every other member was reached once, to learn that none of
     /// them has heard from this replica before.
-    pub async fn init(&self, _members: &[Member]) -> Result<(), Error> {
-        todo!()
+    pub async fn init(&self, members: &[Member]) -> Result<(), Error> {
+        founding::found(&self.inner, members).await
     }
 
     /// This node's id.
     pub fn id(&self) -> u64 {
-        todo!()
+        self.inner.me()
     }
 
     /// The group of a partition; `None` when there is no such partition.
-    pub fn group(&self, _partition: u32) -> Option<&Group<M>> {
-        todo!()
+    pub fn group(&self, partition: u32) -> Option<&Group<M>> {
+        self.groups.get(partition as usize)
     }
 
     /// All groups, by partition.
     pub fn groups(&self) -> &[Group<M>] {
-        todo!()
+        &self.groups
     }
 
     /// Every node that is a member of a group, by id.
     pub fn members(&self) -> Vec<Member> {
-        todo!()
+        self.inner.members()
     }
 
     /// Who answers other nodes' [`call`](Self::call)s here. Before it is set they are refused.
-    pub fn set_call_handler(&self, _handler: Arc<dyn CallHandler>) {
-        todo!()
+    pub fn set_call_handler(&self, handler: Arc<dyn CallHandler>) {
+        let mut slot = self.inner.handler.write().unwrap_or_else(PoisonError::into_inner);
+        *slot = Some(handler);
     }
 
-    /// Asks the layer above on another node, over the control lane; at most 1 MiB either way.
-    pub async fn call(&self, _node: u64, _request: Bytes, _deadline: Duration) -> Result<Bytes, CallError> {
-        todo!()
+    /// Asks the layer above on another node, over the control lane. Keep it small: heartbeats share the connection.
+    pub async fn call(&self, node: u64, request: Bytes, deadline: Duration) -> Result<Bytes, CallError> {
+        self.inner.send_call(node, request, deadline).await
     }
 
     /// Figures of all groups.
     pub fn status(&self) -> Vec<GroupStatus> {
-        todo!()
+        self.inner.groups.iter().map(|group| group.status()).collect()
+    }
+
+    /// What the log holds; `None` after [`shutdown`](Self::shutdown).
+    pub fn log_stats(&self) -> Option<crate::log::Stats> {
+        self.inner.log().ok().map(|log| log.stats())
     }
 
     /// Says why the process must end: the log failed, or a group cannot be kept running. `None` while all is well.
     pub fn fatal(&self) -> watch::Receiver<Option<String>> {
-        todo!()
+        self.inner.fatal.subscribe()
     }
 
     /// Moves leadership of every group away from this node and keeps it away until [`undrain`](Self::undrain); waits until this node leads
-    /// nothing. The mark is not durable.
+    /// nothing, at most 30 s. The mark is not durable.
     pub async fn drain(&self) -> Result<(), ChangeError> {
-        todo!()
+        self.set_draining(true);
+        let give = async {
+            while balance::give_away(&self.inner).await > 0 {
+                tokio::time::sleep(self.inner.config.timing.heartbeat).await;
+            }
+        };
+        let limit = Duration::from_secs(30);
+        tokio::time::timeout(limit, give)
+            .await
+            .map_err(|_| ChangeError::TimedOut(format!("this node still leads after {limit:?}: no other voter is ready")))
     }
 
     /// Ends a [`drain`](Self::drain).
     pub fn undrain(&self) {
-        todo!()
+        self.set_draining(false);
+    }
+
+    fn set_draining(&self, draining: bool) {
+        self.inner.draining.store(draining, Ordering::Relaxed);
+        for group in &self.inner.groups {
+            if let Ok(replica) = group.replica() {
+                replica.stand_for_election(!draining);
+            }
+        }
     }
 
     /// Makes a node a voter of every group: as a learner first, a voter once it has caught up. May be called on any node; repeat it after
     /// an error, what is done stays done.
-    pub async fn add_node(&self, _member: Member) -> Result<(), ChangeError> {
-        todo!()
+    pub async fn add_node(&self, member: Member) -> Result<(), ChangeError> {
+        for group in &self.inner.groups {
+            self.at_leader(group, Order::Add(member.clone().into())).await?;
+        }
+        Ok(())
     }
 
     /// Takes a node out of every group. May be called on any node; repeat it after an error.
-    pub async fn remove_node(&self, _node: u64) -> Result<(), ChangeError> {
-        todo!()
+    pub async fn remove_node(&self, node: u64) -> Result<(), ChangeError> {
+        if !self.members().iter().any(|m| m.node == node) {
+            return Err(ChangeError::UnknownNode(node));
+        }
+        for group in &self.inner.groups {
+            self.at_leader(group, Order::Remove(node)).await?;
+        }
+        Ok(())
+    }
+
+    /// Hands leadership of a partition to a node, whoever leads it now.
+    pub async fn transfer(&self, partition: u32, node: u64) -> Result<(), ChangeError> {
+        let group = self.inner.groups.get(partition as usize);
+        let group = group.ok_or_else(|| ChangeError::Refused(format!("there is no partition {partition}")))?;
+        self.at_leader(group, Order::Transfer(node)).await
+    }
+
+    /// Has the leader of a group carry out an order, following it when it changes.
+    async fn at_leader(&self, group: &GroupInner, order: Order) -> Result<(), ChangeError> {
+        // A new replica may have to fetch everything; the leader has the tighter limits.
+        let limit = Duration::from_secs(630);
+        let patience = self.inner.config.timing.election_max * 4;
+        let begun = Instant::now();
+        let mut hint: Option<Leader> = None;
+        loop {
+            let leader = hint.take().or_else(|| group.leadership.borrow().leader.clone());
+            let outcome = match leader {
+                Some(leader) => {
+                    let to = Member {
+                        node: leader.node,
+                        endpoint: leader.endpoint,
+                        peer_endpoint: leader.peer_endpoint,
+                    };
+                    orders::outcome(self.inner.send_order(&to, group.partition, order.clone(), limit).await)
+                }
+                None => Err(ChangeError::NotLeader { leader: None }),
+            };
+            match outcome {
+                Err(ChangeError::NotLeader { leader }) if begun.elapsed() < patience => hint = leader,
+                other => return other,
+            }
+            tokio::time::sleep(self.inner.config.timing.heartbeat).await;
+        }
     }
 
     /// Stops all groups, then the server and the log. Proposals under way end with an unknown outcome.
     pub async fn shutdown(&self) {
-        todo!()
+        let node = &self.inner;
+        node.stop.cancel();
+        for group in &node.groups {
+            let _turn = node.opening.lock().await;
+            let replica = group.replica().ok();
+            group.set(None, Health::Stopped);
+            if let Some(replica) = replica {
+                replica.stop().await;
+            }
+        }
+        node.tasks.close();
+        node.tasks.wait().await;
+        let log = lock(&node.log).take();
+        // Writes what is queued, and waits for it.
+        let _ = tokio::task::spawn_blocking(move || drop(log)).await;
     }
 }

@@ -1,12 +1,14 @@
 //! One replica of a group from its start to its stop: core, apply thread and rows.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use openraft::raft::{VoteRequest, VoteResponse};
 use openraft::storage::{RaftLogReader, RaftLogStorage};
-use openraft::{Config as RaftConfig, Raft};
+use openraft::{Config as RaftConfig, Raft, RaftMetrics};
+use openraft_rt::WatchReceiver;
 use tokio::sync::watch;
 
 use crate::adapter::{Adapter, FilterSlot, Rows};
@@ -48,6 +50,7 @@ pub(crate) struct Replica {
     pub(crate) barrier: Barrier,
     apply_thread: Mutex<Option<JoinHandle<()>>>,
     votes_from: Instant,
+    willing: AtomicBool,
 }
 
 /// Opens the rows of a replica; blocks.
@@ -99,15 +102,42 @@ impl Replica {
                 Some(failure) => Error::from(failure.clone()),
                 None => Error::Raft(fatal.to_string()),
             })?;
+        let alone = rows.progress.durable_mark().membership.voter_ids().eq([current.replica]);
+        let votes_from = if promised && !alone { start.votes_from } else { Instant::now() };
+        if votes_from > Instant::now() {
+            // Its own vote is a vote too.
+            raft.runtime_config().elect(false);
+        }
         raft.run();
-        Ok(Replica {
+        let replica = Replica {
             id: current.replica,
             raft,
             rows,
             barrier: Barrier::default(),
             apply_thread: Mutex::new(Some(thread)),
-            votes_from: if promised { start.votes_from } else { Instant::now() },
-        })
+            votes_from,
+            willing: AtomicBool::new(true),
+        };
+        Ok(replica)
+    }
+
+    /// Whether the replica may become leader by itself; a node that is being drained does not want to.
+    pub(crate) fn stand_for_election(&self, willing: bool) {
+        self.willing.store(willing, Ordering::Relaxed);
+        self.raft.runtime_config().elect(self.may_be_elected());
+    }
+
+    /// Whether the replica would lead now.
+    pub(crate) fn may_be_elected(&self) -> bool {
+        self.willing.load(Ordering::Relaxed) && Instant::now() >= self.votes_from
+    }
+
+    /// Returns when the promises of an earlier life are over, and the replica stands for election again.
+    pub(crate) async fn serve_probation(&self) {
+        if self.votes_from > Instant::now() {
+            tokio::time::sleep_until(self.votes_from.into()).await;
+            self.raft.runtime_config().elect(self.may_be_elected());
+        }
     }
 
     /// Stops the core and waits until the last apply is done.
@@ -125,9 +155,14 @@ impl Replica {
         }
     }
 
+    /// openraft's figures, cloned at once: a reader that lingers would hold up the core.
+    pub(crate) fn figures(&self) -> RaftMetrics<TypeConfig> {
+        self.raft.metrics().borrow_watched().clone()
+    }
+
     /// The vote in force.
     pub(crate) fn current_vote(&self) -> Vote {
-        self.raft.server_metrics().borrow().vote
+        self.raft.server_metrics().borrow_watched().vote
     }
 
     /// A leader may rely on its lease for as long as a majority keeps it, and a replica that restarts has forgotten to whom it gave one.
@@ -136,7 +171,7 @@ impl Replica {
         if request.leadership_transfer || Instant::now() >= self.votes_from {
             return None;
         }
-        let last = self.raft.data_metrics().borrow().last_log;
+        let last = self.raft.data_metrics().borrow_watched().last_log;
         Some(VoteResponse::new(self.current_vote(), last, false))
     }
 

@@ -1,7 +1,6 @@
 //! openraft's types as messages of our own and back, for the wire and for disk: an upgrade of openraft changes no byte of either.
 
-#[expect(missing_docs, reason = "generated; peer.proto has the words")]
-#[expect(clippy::all, reason = "generated")]
+#[expect(clippy::allow_attributes_without_reason, reason = "generated")]
 mod generated {
     tonic::include_proto!("bosingak.peer");
 }
@@ -22,7 +21,7 @@ use crate::types::{self, Payload, TypeConfig};
 /// A message that does not say what it must.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("malformed peer message: {0}")]
-pub(crate) struct Malformed(pub &'static str);
+pub struct Malformed(pub &'static str);
 
 impl From<types::LogId> for LogId {
     fn from(id: types::LogId) -> Self {
@@ -154,10 +153,9 @@ impl From<types::Entry> for Entry {
     }
 }
 
-impl TryFrom<Entry> for types::Entry {
-    type Error = Malformed;
-
-    fn try_from(e: Entry) -> Result<Self, Malformed> {
+impl Entry {
+    fn read(self) -> Result<types::Entry, Malformed> {
+        let e = self;
         let log_id = e.id.ok_or(Malformed("entry.id"))?.into();
         let payload = match e.payload {
             None => EntryPayload::Blank,
@@ -190,7 +188,7 @@ impl TryFrom<Append> for AppendEntriesRequest<TypeConfig> {
             entries: a
                 .entries
                 .into_iter()
-                .map(TryInto::try_into)
+                .map(Entry::read)
                 .collect::<Result<_, _>>()?,
         })
     }

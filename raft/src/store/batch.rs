@@ -5,16 +5,9 @@
 /// # Panics
 ///
 /// Its methods panic on a key that is empty or starts with a zero byte: those are this crate's own.
+#[derive(Default)]
 pub struct Batch {
     pub(super) inner: rocksdb::WriteBatch,
-}
-
-impl Default for Batch {
-    fn default() -> Self {
-        Batch {
-            inner: rocksdb::WriteBatch::default(),
-        }
-    }
 }
 
 fn check(key: &[u8]) {

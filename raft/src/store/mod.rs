@@ -38,6 +38,9 @@ pub struct Snapshot {
     view: Arc<View>,
 }
 
+/// Sees rows one by one, key and value, until it breaks.
+pub type Visit<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>;
+
 struct Tablet {
     // `None` only while dropping: the directory may be deleted once RocksDB has let go of it.
     db: Option<DB>,
@@ -108,7 +111,7 @@ fn scan(
     mut options: ReadOptions,
     from: &[u8],
     to: &[u8],
-    visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    visit: Visit<'_>,
 ) -> Result<(), StoreError> {
     let from = if from.first().is_none_or(|&b| b == 0) {
         mark::FIRST_ROW
@@ -195,7 +198,7 @@ impl Store {
         &self,
         from: &[u8],
         to: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+        visit: Visit<'_>,
     ) -> Result<(), StoreError> {
         scan(self.db(), ReadOptions::default(), from, to, visit)
     }
@@ -274,7 +277,7 @@ impl Snapshot {
         &self,
         from: &[u8],
         to: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+        visit: Visit<'_>,
     ) -> Result<(), StoreError> {
         scan(self.db(), self.options(), from, to, visit)
     }
