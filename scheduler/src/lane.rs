@@ -47,11 +47,7 @@ impl LaneId {
     ///
     /// If the topic number needs more than 28 bits; apply refuses to number that many.
     pub fn new(topic: TopicId, class: Class) -> Self {
-        assert!(
-            topic.0 < 1 << 28,
-            "topic number {} needs more than 28 bits",
-            topic.0
-        );
+        assert!(topic.0 < 1 << 28, "topic number {} needs more than 28 bits", topic.0);
         LaneId(topic.0 << 3 | class as u32)
     }
 
@@ -112,10 +108,7 @@ impl Generation {
     ///
     /// If the place is not below [`Self::COMMANDS_PER_ENTRY_MAX`] or the index needs more than 52 bits.
     pub fn new(index: u64, place: usize) -> Self {
-        assert!(
-            place < Self::COMMANDS_PER_ENTRY_MAX,
-            "place {place} in an entry"
-        );
+        assert!(place < Self::COMMANDS_PER_ENTRY_MAX, "place {place} in an entry");
         assert!(index < 1 << 52, "log index {index}");
         Generation(index << 12 | place as u64)
     }
@@ -143,10 +136,7 @@ impl Generation {
 
 impl Position {
     /// Before every position.
-    pub const MIN: Position = Position {
-        due: Timestamp::MIN,
-        generation: Generation(0),
-    };
+    pub const MIN: Position = Position { due: Timestamp::MIN, generation: Generation(0) };
 
     /// The next position in order: nothing lies between.
     pub fn next(self) -> Self {
@@ -158,9 +148,6 @@ impl Position {
 
     /// After every position due at `due` or earlier.
     pub fn end_of(due: Timestamp) -> Self {
-        Position {
-            due,
-            generation: Generation(u64::MAX),
-        }
+        Position { due, generation: Generation(u64::MAX) }
     }
 }

@@ -62,39 +62,32 @@ pub enum Malformed {
 /// # Panics
 ///
 /// If the positions do not ascend strictly: a run is sorted and names nothing twice.
-pub fn encode(lane: LaneId, epoch: u64, term: u64, successes: &[Success]) -> CompleteRun {
+pub fn encode<'a>(
+    lane: LaneId,
+    epoch: u64,
+    term: u64,
+    successes: impl ExactSizeIterator<Item = &'a Success>,
+) -> CompleteRun {
+    let count = successes.len();
     let mut run = CompleteRun {
         lane: lane.number(),
-        due_deltas: Vec::with_capacity(successes.len()),
-        generation_deltas: Vec::with_capacity(successes.len()),
+        due_deltas: Vec::with_capacity(count),
+        generation_deltas: Vec::with_capacity(count),
         executors: Vec::new(),
         executor_counts: Vec::new(),
-        token: successes.first().map(|first| Token {
-            epoch,
-            term,
-            counter: first.counter,
-        }),
-        counter_deltas: Vec::with_capacity(successes.len().saturating_sub(1)),
+        token: None,
+        counter_deltas: Vec::with_capacity(count.saturating_sub(1)),
     };
     let mut before: Option<&Success> = None;
     for success in successes {
         let last = before.map_or(Position::MIN, |b| b.position);
-        assert!(
-            before.is_none() || last < success.position,
-            "{:?} after {last:?} in a run",
-            success.position
-        );
-        run.due_deltas
-            .push(success.position.due.since(last.due).as_millis());
-        let delta = success
-            .position
-            .generation
-            .number()
-            .wrapping_sub(last.generation.number());
+        assert!(before.is_none() || last < success.position, "{:?} after {last:?} in a run", success.position);
+        run.due_deltas.push(success.position.due.since(last.due).as_millis());
+        let delta = success.position.generation.number().wrapping_sub(last.generation.number());
         run.generation_deltas.push(delta as i64);
-        if let Some(before) = before {
-            run.counter_deltas
-                .push(success.counter.wrapping_sub(before.counter) as i64);
+        match before {
+            Some(before) => run.counter_deltas.push(success.counter.wrapping_sub(before.counter) as i64),
+            None => run.token = Some(Token { epoch, term, counter: success.counter }),
         }
         match run.executor_counts.last_mut() {
             Some(count) if before.is_some_and(|b| b.executor == success.executor) => *count += 1,
@@ -113,34 +106,14 @@ pub fn decode(run: &CompleteRun) -> Result<Items<'_>, Malformed> {
     let lane = lane_of(run)?;
     let count = run.due_deltas.len();
     let lengths = [
-        (
-            "generation_deltas",
-            run.generation_deltas.len() as u64,
-            count as u64,
-        ),
-        (
-            "counter_deltas",
-            run.counter_deltas.len() as u64,
-            count.saturating_sub(1) as u64,
-        ),
-        (
-            "executor_counts",
-            run.executor_counts.len() as u64,
-            run.executors.len() as u64,
-        ),
-        (
-            "executors",
-            run.executor_counts.iter().map(|&n| u64::from(n)).sum(),
-            count as u64,
-        ),
+        ("generation_deltas", run.generation_deltas.len() as u64, count as u64),
+        ("counter_deltas", run.counter_deltas.len() as u64, count.saturating_sub(1) as u64),
+        ("executor_counts", run.executor_counts.len() as u64, run.executors.len() as u64),
+        ("executors", run.executor_counts.iter().map(|&n| u64::from(n)).sum(), count as u64),
     ];
     for (field, found, expected) in lengths {
         if found != expected {
-            return Err(Malformed::Length {
-                field,
-                found,
-                expected,
-            });
+            return Err(Malformed::Length { field, found, expected });
         }
     }
     let token = match run.token {
@@ -150,20 +123,10 @@ pub fn decode(run: &CompleteRun) -> Result<Items<'_>, Malformed> {
     };
     let mut last = Position::MIN;
     for place in 0..count {
-        let position = step(run, place, last)
-            .filter(|&p| place == 0 || p > last)
-            .ok_or(Malformed::Order(place))?;
+        let position = step(run, place, last).filter(|&p| place == 0 || p > last).ok_or(Malformed::Order(place))?;
         last = position;
     }
-    Ok(Items {
-        run,
-        lane,
-        place: 0,
-        last: Position::MIN,
-        token,
-        executor: 0,
-        executor_left: 0,
-    })
+    Ok(Items { run, lane, place: 0, last: Position::MIN, token, executor: 0, executor_left: 0 })
 }
 
 fn lane_of(run: &CompleteRun) -> Result<LaneId, Malformed> {
@@ -175,14 +138,8 @@ fn lane_of(run: &CompleteRun) -> Result<LaneId, Malformed> {
 /// The position at `place` given the one before; `None` when the due time overflows.
 fn step(run: &CompleteRun, place: usize, last: Position) -> Option<Position> {
     let due = last.due.as_millis().checked_add(run.due_deltas[place])?;
-    let generation = last
-        .generation
-        .number()
-        .wrapping_add(run.generation_deltas[place] as u64);
-    Some(Position {
-        due: Timestamp::from_millis(due),
-        generation: Generation::from_number(generation),
-    })
+    let generation = last.generation.number().wrapping_add(run.generation_deltas[place] as u64);
+    Some(Position { due: Timestamp::from_millis(due), generation: Generation::from_number(generation) })
 }
 
 /// The items of a checked run, in order of position.
@@ -226,12 +183,7 @@ impl<'a> Iterator for Items<'a> {
         self.place += 1;
         self.last = position;
         let executor_place = self.executor - 1;
-        Some(Item {
-            position,
-            executor: &self.run.executors[executor_place],
-            executor_place,
-            token: self.token,
-        })
+        Some(Item { position, executor: &self.run.executors[executor_place], executor_place, token: self.token })
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -254,15 +206,8 @@ mod tests {
     }
 
     fn success(due: u64, generation: u64, executor: &str, counter: u64) -> Success {
-        let position = Position {
-            due: Timestamp::from_millis(due),
-            generation: Generation::from_number(generation),
-        };
-        Success {
-            position,
-            executor: executor.into(),
-            counter,
-        }
+        let position = Position { due: Timestamp::from_millis(due), generation: Generation::from_number(generation) };
+        Success { position, executor: executor.into(), counter }
     }
 
     proptest! {
@@ -274,7 +219,7 @@ mod tests {
             raw.sort_by_key(|r| (r.0, r.1));
             raw.dedup_by_key(|r| (r.0, r.1));
             let successes: Vec<_> = raw.iter().map(|r| success(r.0, r.1, ["a", "b", "c"][r.2 as usize], r.3)).collect();
-            let run = encode(lane(), 7, 9, &successes);
+            let run = encode(lane(), 7, 9, successes.iter());
             let items = decode(&run).unwrap();
             prop_assert_eq!(items.lane(), lane());
             prop_assert_eq!(items.len(), successes.len());
@@ -313,16 +258,15 @@ mod tests {
 
     #[test]
     fn neighbours_scheduled_together_cost_few_bytes() {
-        let successes: Vec<_> = (0..4_096)
-            .map(|n| success(1_771_000_000_000, (50_000 << 12) + n, "e-1", n + 1))
-            .collect();
-        let bytes = prost::Message::encoded_len(&encode(lane(), 1, 4, &successes));
+        let successes: Vec<_> =
+            (0..4_096).map(|n| success(1_771_000_000_000, (50_000 << 12) + n, "e-1", n + 1)).collect();
+        let bytes = prost::Message::encoded_len(&encode(lane(), 1, 4, successes.iter()));
         assert!(bytes < 4_096 * 4, "{bytes} bytes for 4,096 successes");
     }
 
     #[test]
     fn a_lane_of_retries_is_refused() {
-        let mut run = encode(lane(), 1, 1, &[success(5, 5, "a", 1)]);
+        let mut run = encode(lane(), 1, 1, [success(5, 5, "a", 1)].iter());
         run.lane = LaneId::new(TopicId(3), Class::Retry).number();
         assert_eq!(decode(&run).unwrap_err(), Malformed::Lane(run.lane));
     }

@@ -39,20 +39,14 @@ pub(super) struct Turn {
 impl Turn {
     /// Place of the one whose turn it is among `count`, and rows it may be given.
     fn next(&self, count: usize, quantum: u32, left: usize) -> (usize, usize) {
-        (
-            self.place % count,
-            left.min(quantum.max(1).saturating_sub(self.used) as usize),
-        )
+        (self.place % count, left.min(quantum.max(1).saturating_sub(self.used) as usize))
     }
 
     /// It was offered so many rows and took so many.
     fn took(&mut self, offered: usize, taken: usize, quantum: u32) {
         self.used += taken as u32;
         if taken < offered || self.used >= quantum.max(1) {
-            *self = Turn {
-                place: self.place.wrapping_add(1),
-                used: 0,
-            };
+            *self = Turn { place: self.place.wrapping_add(1), used: 0 };
         }
     }
 }
@@ -75,13 +69,12 @@ impl Dispatcher {
         actions: &mut Vec<Action>,
     ) -> Result<bool, StoreError> {
         self.stall_at = None;
-        let undecided_left = self.config.undecided_max.saturating_sub(self.undecided);
-        if undecided_left == 0 {
+        if self.undecided >= self.config.undecided_max {
             self.blame(Cause::Undecided);
             return Ok(false);
         }
         self.round += 1;
-        let max = self.config.poll_rows_max.max(1).min(undecided_left);
+        let max = self.config.poll_rows_max.max(1);
         let (count, quantum) = (self.namespaces.len(), self.config.namespace_quantum);
         let (mut left, mut idle) = (max, 0);
         while left > 0 && idle < count {
@@ -112,20 +105,10 @@ impl Dispatcher {
                     break;
                 }
                 // Alone, a topic need not be interrupted.
-                let quantum = if count == 1 {
-                    u32::MAX
-                } else {
-                    self.config.topic_quantum
-                };
+                let quantum = if count == 1 { u32::MAX } else { self.config.topic_quantum };
                 let (turn, offered) = namespace.turns[priority].next(count, quantum, left);
-                let visit = Visit {
-                    now,
-                    lanes,
-                    max: offered,
-                    source,
-                };
-                let taken =
-                    self.deliver_topic(namespace.topics[turn], priority, &visit, actions)?;
+                let visit = Visit { now, lanes, max: offered, source };
+                let taken = self.deliver_topic(namespace.topics[turn], priority, &visit, actions)?;
                 self.namespaces[place].turns[priority].took(offered, taken, quantum);
                 left -= taken;
                 idle = if taken == 0 { idle + 1 } else { 0 };
@@ -145,9 +128,7 @@ impl Dispatcher {
         let Some(topic) = self.topics.get_mut(&id) else {
             return Ok(0);
         };
-        if topic.drained[priority] == self.round
-            || !visit.lanes.iter().any(|&lane| topic.lanes[lane].backlog())
-        {
+        if topic.drained[priority] == self.round || !visit.lanes.iter().any(|&lane| topic.lanes[lane].backlog()) {
             return Ok(0);
         }
         let concurrency = match topic.info.settings.concurrency_max {
@@ -156,14 +137,8 @@ impl Dispatcher {
         };
         let max = visit.max.min(concurrency);
         let members = topic.shards.members();
-        let mut rooms: Vec<u32> = members
-            .iter()
-            .map(|m| {
-                self.sessions
-                    .get(&m.session)
-                    .map_or(0, |session| session.room())
-            })
-            .collect();
+        let mut rooms: Vec<u32> =
+            members.iter().map(|m| self.sessions.get(&m.session).map_or(0, |session| session.room())).collect();
         let mut taken = 0;
         let mut graced = false;
         let mut heads = BinaryHeap::new();
@@ -175,14 +150,7 @@ impl Dispatcher {
                 while starving(lane, &rooms) {
                     let before = lane.ready_bytes;
                     let (shards, leases) = (&topic.shards, &self.leases);
-                    if !lane.read(
-                        &self.config,
-                        self.watermark,
-                        self.ready_bytes,
-                        shards,
-                        leases,
-                        visit.source,
-                    )? {
+                    if !lane.read(&self.config, self.watermark, self.ready_bytes, shards, leases, visit.source)? {
                         break;
                     }
                     self.ready_bytes += lane.ready_bytes - before;
@@ -211,37 +179,18 @@ impl Dispatcher {
                 self.ready_bytes -= row.value.len();
                 taken += 1;
                 let overdue = visit.now.max(self.watermark).since(row.position.due);
-                if row.attempt == 1
-                    && row.skip_when_later > Delay::ZERO
-                    && overdue > row.skip_when_later
-                {
+                if row.attempt == 1 && row.skip_when_later > Delay::ZERO && overdue > row.skip_when_later {
                     late.push((place, row));
                 } else {
                     self.counter += 1;
-                    let token = Token {
-                        epoch: self.term.epoch,
-                        term: self.term.term,
-                        counter: self.counter,
-                    };
+                    let token = Token { epoch: self.term.epoch, term: self.term.term, counter: self.counter };
                     let session = topic.shards.members()[member].session;
-                    let deadline = visit
-                        .now
-                        .after(topic.lease())
-                        .after(self.config.lease_slack);
+                    let deadline = visit.now.after(topic.lease()).after(self.config.lease_slack);
                     let waited = topic.lanes[place].cause.or(topic.lanes[place].behind);
                     let Some(open) = self.sessions.get_mut(&session) else {
                         continue;
                     };
-                    let held = held(
-                        topic,
-                        place,
-                        &row,
-                        token,
-                        &open.executor,
-                        session,
-                        open.poll,
-                        deadline,
-                    );
+                    let held = held(topic, place, &row, token, &open.executor, session, open.poll, deadline);
                     topic.lanes[place].hold(row.position);
                     topic.working += 1;
                     self.leases.insert(held);
@@ -257,22 +206,12 @@ impl Dispatcher {
                     }
                     open.outbox_bytes += row.value.len();
                     let (lane, lease) = (topic.lanes[place].id, topic.lease());
-                    open.outbox.push(Delivery {
-                        topic: topic.info.clone(),
-                        lane,
-                        row,
-                        token,
-                        lease,
-                        waited,
-                    });
+                    open.outbox.push(Delivery { topic: topic.info.clone(), lane, row, token, lease, waited });
                     if open.outbox.len() >= self.config.batch_rows_max
                         || open.outbox_bytes >= self.config.batch_bytes_max
                     {
                         open.outbox_bytes = 0;
-                        actions.push(Action::Deliver {
-                            session,
-                            deliveries: std::mem::take(&mut open.outbox),
-                        });
+                        actions.push(Action::Deliver { session, deliveries: std::mem::take(&mut open.outbox) });
                     }
                 }
                 push_head(&mut heads, &topic.lanes[place], place, member, grace);
@@ -296,15 +235,7 @@ impl Dispatcher {
             for &place in visit.lanes {
                 self.stall_at = earlier(
                     self.stall_at,
-                    blocked(
-                        topic,
-                        place,
-                        &rooms,
-                        visit.now,
-                        &self.config,
-                        &self.sessions,
-                        &mut stalled,
-                    ),
+                    blocked(topic, place, &rooms, visit.now, &self.config, &self.sessions, &mut stalled),
                 );
             }
         }
@@ -324,25 +255,13 @@ impl Dispatcher {
             return;
         };
         let nobody: Arc<str> = "".into();
-        let mut held = held(
-            topic,
-            place,
-            row,
-            Token::default(),
-            &nobody,
-            SessionId(0),
-            false,
-            Timestamp::MAX,
-        );
+        let mut held = held(topic, place, row, Token::default(), &nobody, SessionId(0), false, Timestamp::MAX);
         held.phase = Phase::Deciding;
         topic.lanes[place].hold(row.position);
         self.leases.insert(held);
         let generation: Generation = row.position.generation;
-        let command = SkipLate {
-            namespace: namespace.to_owned(),
-            id: row.id.to_string(),
-            generation: generation.number(),
-        };
+        let command =
+            SkipLate { namespace: namespace.to_owned(), id: row.id.to_string(), generation: generation.number() };
         self.propose_single(Kind::SkipLate(command), Some(generation), None);
     }
 
@@ -362,19 +281,13 @@ impl Dispatcher {
                 && !open.outbox.is_empty()
             {
                 open.outbox_bytes = 0;
-                actions.push(Action::Deliver {
-                    session,
-                    deliveries: std::mem::take(&mut open.outbox),
-                });
+                actions.push(Action::Deliver { session, deliveries: std::mem::take(&mut open.outbox) });
             }
         }
     }
 }
 
-#[expect(
-    clippy::too_many_arguments,
-    reason = "the fields of a lease, gathered from as many places"
-)]
+#[expect(clippy::too_many_arguments, reason = "the fields of a lease, gathered from as many places")]
 fn held(
     topic: &TopicState,
     place: usize,
@@ -402,23 +315,13 @@ fn held(
 
 /// An executor with room has nothing ready, and there may be something to read.
 fn starving(lane: &Lane, rooms: &[u32]) -> bool {
-    lane.unread
-        && rooms
-            .iter()
-            .enumerate()
-            .any(|(member, &room)| room > 0 && lane.head(member).is_none())
+    lane.unread && rooms.iter().enumerate().any(|(member, &room)| room > 0 && lane.head(member).is_none())
 }
 
 type Heads = BinaryHeap<Reverse<(Position, usize, usize)>>;
 
 /// Offers the first row ready for a member; returns whether it has to wait for the end of the grace.
-fn push_head(
-    heads: &mut Heads,
-    lane: &Lane,
-    place: usize,
-    member: usize,
-    grace: Option<u64>,
-) -> bool {
+fn push_head(heads: &mut Heads, lane: &Lane, place: usize, member: usize, grace: Option<u64>) -> bool {
     let Some(row) = lane.head(member) else {
         return false;
     };
@@ -445,11 +348,7 @@ fn blocked(
         return None;
     }
     let mut next = None;
-    for (member, _) in rooms
-        .iter()
-        .enumerate()
-        .filter(|&(member, &room)| room == 0 && lane.head(member).is_some())
-    {
+    for (member, _) in rooms.iter().enumerate().filter(|&(member, &room)| room == 0 && lane.head(member).is_some()) {
         let session = topic.shards.members()[member].session;
         let Some(open) = sessions.get(&session) else {
             continue;

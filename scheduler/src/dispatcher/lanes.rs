@@ -58,10 +58,7 @@ impl Lane {
     pub fn new(id: LaneId) -> Self {
         Lane {
             id,
-            marks: Marks {
-                floor: Position::MIN,
-                released: None,
-            },
+            marks: Marks { floor: Position::MIN, released: None },
             cursor: Position::MIN,
             unread: true,
             known_until: Position::MIN,
@@ -85,9 +82,7 @@ impl Lane {
     /// The last position that may have fired.
     pub fn fired_to(&self, watermark: Timestamp) -> Position {
         let due = Position::end_of(watermark);
-        self.marks
-            .released
-            .map_or(due, |released| released.min(due))
+        self.marks.released.map_or(due, |released| released.min(due))
     }
 
     /// Something may be there to deliver.
@@ -146,26 +141,16 @@ impl Lane {
 
     /// The first row that is ready.
     pub fn first_ready(&self) -> Option<Position> {
-        self.queues
-            .iter()
-            .filter_map(|queue| queue.front())
-            .map(|row| row.position)
-            .min()
+        self.queues.iter().filter_map(|queue| queue.front()).map(|row| row.position).min()
     }
 
     /// Everything before this position has ended.
     pub fn ended_before(&self, watermark: Timestamp) -> Position {
-        let waiting = [self.held.first().copied(), self.first_ready()]
-            .into_iter()
-            .flatten()
-            .min();
+        let waiting = [self.held.first().copied(), self.first_ready()].into_iter().flatten().min();
         let position = waiting.map_or(self.cursor, |waiting| waiting.min(self.cursor));
         match self.id.class() {
             // A retry keeps its old generation, so one inserted later may stand before what was read at this moment.
-            Class::Retry => position.min(Position {
-                due: watermark,
-                generation: Generation::from_number(0),
-            }),
+            Class::Retry => position.min(Position { due: watermark, generation: Generation::from_number(0) }),
             _ => position,
         }
     }
@@ -174,8 +159,7 @@ impl Lane {
     pub fn share(&mut self, shards: &Shards) {
         let mut rows: Vec<Row> = self.queues.drain(..).flatten().collect();
         rows.sort_unstable_by_key(|row| row.position);
-        self.queues
-            .resize_with(shards.members().len(), VecDeque::new);
+        self.queues.resize_with(shards.members().len(), VecDeque::new);
         if self.queues.is_empty() {
             (self.ready, self.ready_bytes) = (0, 0);
             if let Some(first) = rows.first() {
@@ -202,18 +186,10 @@ impl Lane {
         leases: &Leases,
         source: &dyn RowSource,
     ) -> Result<bool, StoreError> {
-        let mut rows_max = config
-            .lookahead_rows_max
-            .max(1)
-            .saturating_sub(self.ready)
-            .min(CHUNK_ROWS_MAX);
+        let mut rows_max = config.lookahead_rows_max.max(1).saturating_sub(self.ready).min(CHUNK_ROWS_MAX);
         let mut bytes_max = config.lookahead_bytes_max.saturating_sub(self.ready_bytes);
         if ready_bytes >= config.ready_bytes_max {
-            rows_max = if self.ready == 0 {
-                rows_max.min(CHUNK_ROWS_MIN)
-            } else {
-                0
-            };
+            rows_max = if self.ready == 0 { rows_max.min(CHUNK_ROWS_MIN) } else { 0 };
         } else {
             bytes_max = bytes_max.min(config.ready_bytes_max - ready_bytes);
         }
@@ -233,11 +209,7 @@ impl Lane {
         if let Some(last) = scanned.last {
             self.cursor = self.cursor.max(next(last));
         }
-        self.released_unread = if self.unread {
-            self.released_unread.saturating_sub(rows.len() as u64)
-        } else {
-            0
-        };
+        self.released_unread = if self.unread { self.released_unread.saturating_sub(rows.len() as u64) } else { 0 };
         for row in rows {
             self.take(row, shards, leases);
         }
@@ -250,10 +222,7 @@ impl Lane {
         if known && leases.at(self.id, row.position).is_some() {
             return;
         }
-        let Some(queue) = shards
-            .owner(row.shard)
-            .and_then(|owner| self.queues.get_mut(owner))
-        else {
+        let Some(queue) = shards.owner(row.shard).and_then(|owner| self.queues.get_mut(owner)) else {
             return;
         };
         let bytes = row.value.len();
@@ -271,18 +240,14 @@ impl Lane {
 
     /// There is no room to read on.
     pub fn full(&self, config: &Config) -> bool {
-        self.ready >= config.lookahead_rows_max.max(1)
-            || self.ready_bytes >= config.lookahead_bytes_max
+        self.ready >= config.lookahead_rows_max.max(1) || self.ready_bytes >= config.lookahead_bytes_max
     }
 }
 
 /// The first position after this one.
 pub(super) fn next(position: Position) -> Position {
     match position.generation.number().checked_add(1) {
-        Some(number) => Position {
-            due: position.due,
-            generation: Generation::from_number(number),
-        },
+        Some(number) => Position { due: position.due, generation: Generation::from_number(number) },
         None => Position {
             due: Timestamp::from_millis(position.due.as_millis().saturating_add(1)),
             generation: Generation::from_number(0),

@@ -1,6 +1,7 @@
 //! Deliveries under way: who works on what, under which token, until when.
 
 use std::cmp::Reverse;
+use std::collections::hash_map::Entry;
 use std::collections::{BinaryHeap, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
@@ -57,9 +58,7 @@ impl Leases {
     }
 
     pub fn at(&self, lane: LaneId, position: Position) -> Option<&Held> {
-        self.held
-            .get(&position.generation)
-            .filter(|held| held.lane == lane && held.position == position)
+        self.held.get(&position.generation).filter(|held| held.lane == lane && held.position == position)
     }
 
     pub fn len(&self) -> usize {
@@ -77,6 +76,16 @@ impl Leases {
         self.held.remove(&generation)
     }
 
+    /// Removes a row whose end was decided, unless it is elsewhere by now.
+    pub fn remove_at(&mut self, lane: LaneId, position: Position) -> Option<Held> {
+        match self.held.entry(position.generation) {
+            Entry::Occupied(entry) if entry.get().lane == lane && entry.get().position == position => {
+                Some(entry.remove())
+            }
+            _ => None,
+        }
+    }
+
     /// Moves the deadline of a lease that is there.
     pub fn extend(&mut self, generation: Generation, deadline: Timestamp) {
         if let Some(held) = self.held.get_mut(&generation) {
@@ -88,8 +97,7 @@ impl Leases {
     fn watch(&mut self, deadline: Timestamp, generation: Generation) {
         if self.deadlines.len() > 2 * self.held.len() + 1_024 {
             let held = &self.held;
-            self.deadlines
-                .retain(|Reverse((deadline, generation))| current(held.get(generation), *deadline));
+            self.deadlines.retain(|Reverse((deadline, generation))| current(held.get(generation), *deadline));
         }
         self.deadlines.push(Reverse((deadline, generation)));
     }
@@ -108,19 +116,12 @@ impl Leases {
     /// The lease that runs out first, if it has by now.
     pub fn expired(&mut self, now: Timestamp) -> Option<Generation> {
         self.next_deadline().filter(|&deadline| deadline <= now)?;
-        self.deadlines
-            .pop()
-            .map(|Reverse((_, generation))| generation)
+        self.deadlines.pop().map(|Reverse((_, generation))| generation)
     }
 
     /// Generations whose lease passes the test, in order: the map's own order is nobody's business.
     pub fn select(&self, test: impl Fn(&Held) -> bool) -> Vec<Generation> {
-        let mut found: Vec<_> = self
-            .held
-            .values()
-            .filter(|held| test(held))
-            .map(|h| h.position.generation)
-            .collect();
+        let mut found: Vec<_> = self.held.values().filter(|held| test(held)).map(|h| h.position.generation).collect();
         found.sort_unstable();
         found
     }
@@ -163,14 +164,9 @@ impl Dispatcher {
         for lease in leases {
             let held = self.leases.get(lease.generation);
             let lane = held
-                .filter(|held| {
-                    held.phase == Phase::Working && held.token == lease.token && held.id == lease.id
-                })
+                .filter(|held| held.phase == Phase::Working && held.token == lease.token && held.id == lease.id)
                 .map(|held| held.lane)
-                .filter(|&lane| {
-                    self.namespace_of(lane)
-                        .is_some_and(|namespace| *namespace == lease.namespace)
-                });
+                .filter(|&lane| self.namespace_of(lane).is_some_and(|namespace| *namespace == lease.namespace));
             match lane {
                 Some(lane) => {
                     let deadline = self.deadline(now, lane);
@@ -184,10 +180,7 @@ impl Dispatcher {
     }
 
     pub(super) fn deadline(&self, now: Timestamp, lane: LaneId) -> Timestamp {
-        let lease = self
-            .topics
-            .get(&lane.topic())
-            .map_or(Delay::ZERO, |topic| topic.lease());
+        let lease = self.topics.get(&lane.topic()).map_or(Delay::ZERO, |topic| topic.lease());
         now.after(lease).after(self.config.lease_slack)
     }
 
@@ -210,10 +203,7 @@ impl Dispatcher {
         let Some(held) = self.leases.get(generation) else {
             return;
         };
-        let namespace = self
-            .namespace_of(held.lane)
-            .map(ToString::to_string)
-            .unwrap_or_default();
+        let namespace = self.namespace_of(held.lane).map(ToString::to_string).unwrap_or_default();
         let report = Report {
             namespace,
             id: held.id.to_string(),
@@ -226,22 +216,13 @@ impl Dispatcher {
         if let Some(session) = self.sessions.get_mut(&held.session) {
             session.expired += 1;
         }
-        let retry = Retry {
-            report: Some(report),
-            error: why.to_owned(),
-            retry_after_ms: 0,
-            lease_expired: true,
-        };
+        let retry = Retry { report: Some(report), error: why.to_owned(), retry_after_ms: 0, lease_expired: true };
         self.propose_single(Kind::Retry(retry), Some(generation), None);
     }
 
     /// What became of it is known now: it counts against nobody's bounds any more.
     pub(super) fn stop_working(&mut self, now: Timestamp, generation: Generation) {
-        let Some(held) = self
-            .leases
-            .get_mut(generation)
-            .filter(|held| held.phase == Phase::Working)
-        else {
+        let Some(held) = self.leases.get_mut(generation).filter(|held| held.phase == Phase::Working) else {
             return;
         };
         held.phase = Phase::Deciding;
@@ -268,11 +249,7 @@ impl Dispatcher {
 
     /// The log did not do with a row what was proposed: it is read again, and treated as what it is then.
     pub(super) fn look_again(&mut self, now: Timestamp, generation: Generation) {
-        let Some((id, position)) = self
-            .leases
-            .get(generation)
-            .map(|held| (held.lane, held.position))
-        else {
+        let Some((id, position)) = self.leases.get(generation).map(|held| (held.lane, held.position)) else {
             return;
         };
         self.forget(now, generation);
@@ -292,15 +269,9 @@ mod tests {
         let generation = Generation::from_number(number);
         Held {
             lane: LaneId::new(TopicId(1), Class::Normal),
-            position: Position {
-                due: Timestamp::from_millis(1),
-                generation,
-            },
+            position: Position { due: Timestamp::from_millis(1), generation },
             id: "id".into(),
-            fired: Fired {
-                time: Timestamp::from_millis(1),
-                index: 1,
-            },
+            fired: Fired { time: Timestamp::from_millis(1), index: 1 },
             attempt: 1,
             token: Token::default(),
             executor: "e".into(),
@@ -322,11 +293,7 @@ mod tests {
             }
         }
         assert_eq!(leases.len(), 100);
-        assert!(
-            leases.deadlines_len() < 2_000,
-            "{} deadlines",
-            leases.deadlines_len()
-        );
+        assert!(leases.deadlines_len() < 2_000, "{} deadlines", leases.deadlines_len());
     }
 
     /// Red when `extend` leaves `held.deadline` as it was: the lease then expires at the first deadline.
@@ -336,10 +303,7 @@ mod tests {
         leases.insert(held(5, 100));
         leases.extend(Generation::from_number(5), Timestamp::from_millis(200));
         assert_eq!(leases.expired(Timestamp::from_millis(199)), None);
-        assert_eq!(
-            leases.expired(Timestamp::from_millis(200)),
-            Some(Generation::from_number(5))
-        );
+        assert_eq!(leases.expired(Timestamp::from_millis(200)), Some(Generation::from_number(5)));
         assert_eq!(leases.expired(Timestamp::from_millis(300)), None);
     }
 }

@@ -26,10 +26,7 @@ pub(super) struct Bucket {
 
 impl Bucket {
     pub fn new(now: Timestamp) -> Self {
-        Bucket {
-            level: TRIGGER,
-            at: now,
-        }
+        Bucket { level: TRIGGER, at: now }
     }
 
     /// Triggers it holds when full; at least one.
@@ -41,10 +38,7 @@ impl Bucket {
     fn fill(&mut self, now: Timestamp, rate: u64) -> u64 {
         let gained = rate.saturating_mul(now.since(self.at).as_millis());
         self.at = self.at.max(now);
-        self.level = self
-            .level
-            .saturating_add(gained)
-            .min(Self::capacity(rate).saturating_mul(TRIGGER));
+        self.level = self.level.saturating_add(gained).min(Self::capacity(rate).saturating_mul(TRIGGER));
         self.level / TRIGGER
     }
 
@@ -55,16 +49,13 @@ impl Bucket {
     /// When it holds a trigger.
     fn ready_at(&self, rate: u64) -> Timestamp {
         let missing = TRIGGER.saturating_sub(self.level);
-        self.at.after(crate::time::Delay::from_millis(
-            missing.div_ceil(rate.max(1)),
-        ))
+        self.at.after(crate::time::Delay::from_millis(missing.div_ceil(rate.max(1))))
     }
 }
 
 /// The rate of a topic that has one and is not paused.
 pub(super) fn rate(settings: &TopicSettings) -> Option<u64> {
-    (!settings.paused && settings.rate_milli_per_second > 0)
-        .then_some(settings.rate_milli_per_second)
+    (!settings.paused && settings.rate_milli_per_second > 0).then_some(settings.rate_milli_per_second)
 }
 
 impl Lane {
@@ -84,11 +75,7 @@ impl Lane {
 impl Dispatcher {
     /// Proposes what limited topics may fire now, no further ahead of delivery than a bucket holds, so that what nobody
     /// asks for yet can still be cancelled.
-    pub(super) fn release(
-        &mut self,
-        now: Timestamp,
-        source: &dyn RowSource,
-    ) -> Result<(), StoreError> {
+    pub(super) fn release(&mut self, now: Timestamp, source: &dyn RowSource) -> Result<(), StoreError> {
         for id in self.limited.clone() {
             let Some(topic) = self.topics.get_mut(&id) else {
                 continue;
@@ -103,19 +90,13 @@ impl Dispatcher {
                 let Some(from) = lane.release_from(self.watermark) else {
                     continue;
                 };
-                let count_max =
-                    left.min(Bucket::capacity(rate).saturating_sub(lane.released_ahead()));
+                let count_max = left.min(Bucket::capacity(rate).saturating_sub(lane.released_ahead()));
                 if count_max == 0 {
                     lane.behind = Some(Cause::RateLimit);
                     continue;
                 }
                 let to = Position::end_of(self.watermark);
-                match source.count(
-                    lane.id,
-                    from,
-                    to,
-                    count_max.try_into().unwrap_or(usize::MAX),
-                )? {
+                match source.count(lane.id, from, to, count_max.try_into().unwrap_or(usize::MAX))? {
                     Some((to, count)) if count > 0 => {
                         topic.bucket.take(count as u64);
                         left -= (count as u64).min(left);
@@ -126,11 +107,8 @@ impl Dispatcher {
                 }
             }
             for (lane, to, count) in releases {
-                let command = Release {
-                    lane: lane.number(),
-                    due: to.due.as_millis(),
-                    generation: to.generation.number(),
-                };
+                let command =
+                    Release { lane: lane.number(), due: to.due.as_millis(), generation: to.generation.number() };
                 self.propose(Kind::Release(command), Proposal::Release { lane, count });
             }
         }
@@ -155,13 +133,8 @@ impl Dispatcher {
         let waiting = topics.filter_map(|topic| {
             let rate = rate(&topic.info.settings)?;
             let capacity = Bucket::capacity(rate);
-            let lanes = topic
-                .lanes
-                .iter()
-                .filter(|lane| lane.released_ahead() < capacity);
-            lanes
-                .filter_map(|lane| lane.release_from(self.watermark))
-                .next()?;
+            let lanes = topic.lanes.iter().filter(|lane| lane.released_ahead() < capacity);
+            lanes.filter_map(|lane| lane.release_from(self.watermark)).next()?;
             Some(topic.bucket.ready_at(rate))
         });
         waiting.min()

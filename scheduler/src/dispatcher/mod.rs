@@ -28,9 +28,8 @@ use std::sync::Arc;
 pub use assign::{SHARDS, shard_of};
 pub use status::{LaneStatus, SessionStatus, Status};
 pub use types::{
-    Action, Cause, Config, Decision, Delivery, Done, Extended, HeldLease, Hello, Located, Marks,
-    Origin, Outcome, OutcomeResult, Row, RowSource, Scanned, SessionId, Term, Ticket, Topic,
-    Verdict, Welcome,
+    Action, Cause, Config, Decision, Delivery, Done, Extended, HeldLease, Hello, Located, Marks, Origin, Outcome,
+    OutcomeResult, Row, RowSource, Scanned, SessionId, Term, Ticket, Topic, Verdict, Welcome,
 };
 
 use crate::command::{Kind, RaiseFloor};
@@ -185,27 +184,17 @@ impl Dispatcher {
                 }
                 lane.unreleased = true;
             }
-            known.info = Arc::new(Topic {
-                id,
-                namespace,
-                name,
-                settings,
-            });
+            known.info = Arc::new(Topic { id, namespace, name, settings });
             return;
         }
-        let namespace = match self
-            .topics
-            .values()
-            .find(|known| known.info.namespace == topic.namespace)
-        {
+        let namespace = match self.topics.values().find(|known| known.info.namespace == topic.namespace) {
             Some(known) => known.namespace,
             None => {
                 self.namespaces.push(Namespace::default());
                 self.namespaces.len() - 1
             }
         };
-        self.names
-            .insert((topic.namespace.clone(), topic.name.clone()), id);
+        self.names.insert((topic.namespace.clone(), topic.name.clone()), id);
         for session in self.sessions.values_mut() {
             if session.namespace == topic.namespace && session.names.contains(&topic.name) {
                 session.topics.push(id);
@@ -216,12 +205,7 @@ impl Dispatcher {
             info: Arc::new(topic),
             namespace,
             shards: assign::Shards::default(),
-            lanes: [
-                lane(Class::High),
-                lane(Class::Normal),
-                lane(Class::Low),
-                lane(Class::Retry),
-            ],
+            lanes: [lane(Class::High), lane(Class::Normal), lane(Class::Low), lane(Class::Retry)],
             working: 0,
             bucket: limits::Bucket::new(now),
             drained: [0; 3],
@@ -243,11 +227,7 @@ impl Dispatcher {
     ///
     /// If the watermark steps back.
     pub fn advance(&mut self, watermark: Timestamp, lanes: impl IntoIterator<Item = LaneId>) {
-        assert!(
-            watermark >= self.watermark,
-            "watermark {watermark} after {}",
-            self.watermark
-        );
+        assert!(watermark >= self.watermark, "watermark {watermark} after {}", self.watermark);
         self.watermark = watermark;
         for lane in lanes {
             self.newly_due(lane);
@@ -333,18 +313,8 @@ impl Dispatcher {
     /// When to poll though nothing happens; `None` when only an event can give it something to do.
     pub fn next_wake(&mut self) -> Option<Timestamp> {
         let in_grace = |lane: &Lane| lane.cause == Some(Cause::Grace);
-        let grace = self
-            .topics
-            .values()
-            .any(|topic| topic.lanes.iter().any(in_grace))
-            .then_some(self.grace_end);
-        let moments = [
-            self.leases.next_deadline(),
-            grace,
-            self.stall_at,
-            self.next_repeat(),
-            self.next_release(),
-        ];
+        let grace = self.topics.values().any(|topic| topic.lanes.iter().any(in_grace)).then_some(self.grace_end);
+        let moments = [self.leases.next_deadline(), grace, self.stall_at, self.next_repeat(), self.next_release()];
         moments.into_iter().fold(None, earlier)
     }
 
@@ -357,10 +327,7 @@ impl Dispatcher {
     fn raise(&mut self) {
         let all = std::mem::take(&mut self.raise_all);
         let lanes: Vec<LaneId> = if all {
-            self.topics
-                .values()
-                .flat_map(|topic| topic.lanes.iter().map(|lane| lane.id))
-                .collect()
+            self.topics.values().flat_map(|topic| topic.lanes.iter().map(|lane| lane.id)).collect()
         } else {
             self.ended_lanes.iter().copied().collect()
         };
@@ -378,11 +345,8 @@ impl Dispatcher {
             lane.raising = raise;
             self.ended_lanes.remove(&id);
             if raise {
-                let command = RaiseFloor {
-                    lane: id.number(),
-                    due: to.due.as_millis(),
-                    generation: to.generation.number(),
-                };
+                let command =
+                    RaiseFloor { lane: id.number(), due: to.due.as_millis(), generation: to.generation.number() };
                 self.propose(Kind::RaiseFloor(command), Proposal::Floor { lane: id, to });
             }
         }
@@ -398,14 +362,8 @@ impl Dispatcher {
             for member in topic.shards.members_mut() {
                 if member.told != Some(member.owned) {
                     member.told = Some(member.owned);
-                    let (session, owned, topic) =
-                        (member.session, member.owned, topic.info.name.clone());
-                    actions.push(Action::Assigned {
-                        session,
-                        topic,
-                        owned,
-                        version,
-                    });
+                    let (session, owned, topic) = (member.session, member.owned, topic.info.name.clone());
+                    actions.push(Action::Assigned { session, topic, owned, version });
                 }
             }
         }
@@ -420,8 +378,6 @@ impl Dispatcher {
     }
 
     fn namespace_of(&self, lane: LaneId) -> Option<&Arc<str>> {
-        self.topics
-            .get(&lane.topic())
-            .map(|topic| &topic.info.namespace)
+        self.topics.get(&lane.topic()).map(|topic| &topic.info.namespace)
     }
 }

@@ -28,16 +28,9 @@ pub(super) struct Reported {
 #[derive(Debug)]
 pub(super) enum Proposal {
     /// Merged successes of a lane, in order.
-    Run {
-        lane: LaneId,
-        successes: Vec<Reported>,
-    },
+    Run { lane: LaneId, successes: Vec<Reported> },
     /// One command, maybe about a row that is held, maybe with somebody waiting.
-    Single {
-        command: Kind,
-        held: Option<Generation>,
-        to: Option<(Origin, u64)>,
-    },
+    Single { command: Kind, held: Option<Generation>, to: Option<(Origin, u64)> },
     /// Rows of a limited lane that may fire.
     Release { lane: LaneId, count: u64 },
     /// A lane's floor.
@@ -47,30 +40,17 @@ pub(super) enum Proposal {
 impl Dispatcher {
     /// Takes what an executor reports. Every outcome is answered once by [`Action::Results`], when it is durable, or
     /// at once when it is about an older delivery than the newest and not a success.
-    pub fn report(
-        &mut self,
-        now: Timestamp,
-        from: Origin,
-        executor: &Arc<str>,
-        outcomes: Vec<Outcome>,
-    ) {
+    pub fn report(&mut self, now: Timestamp, from: Origin, executor: &Arc<str>, outcomes: Vec<Outcome>) {
         for outcome in outcomes {
             self.report_one(now, from, executor, outcome);
         }
     }
 
     fn report_one(&mut self, now: Timestamp, from: Origin, executor: &Arc<str>, outcome: Outcome) {
-        let Outcome {
-            sequence,
-            lease,
-            result,
-        } = outcome;
+        let Outcome { sequence, lease, result } = outcome;
         let generation = lease.generation;
         let known = self.leases.get(generation).filter(|held| {
-            held.id == lease.id
-                && self
-                    .namespace_of(held.lane)
-                    .is_some_and(|namespace| *namespace == lease.namespace)
+            held.id == lease.id && self.namespace_of(held.lane).is_some_and(|namespace| *namespace == lease.namespace)
         });
         let mut attempt = lease.attempt;
         let mut held = None;
@@ -84,27 +64,14 @@ impl Dispatcher {
                 held = Some(generation);
                 let plain = matches!(&result, Done::Success { business } if business.is_empty());
                 let first = known.attempt == 1 && known.lane.class() != Class::Retry;
-                if plain
-                    && first
-                    && known.token.term == self.term.term
-                    && known.token.epoch == self.term.epoch
-                {
+                if plain && first && known.token.term == self.term.term && known.token.epoch == self.term.epoch {
                     let (lane, position, fired) = (known.lane, known.position, known.fired);
-                    let success = Success {
-                        position,
-                        executor: executor.clone(),
-                        counter: known.token.counter,
-                    };
+                    let success = Success { position, executor: executor.clone(), counter: known.token.counter };
                     self.stop_working(now, generation);
                     self.undecided += 1;
                     self.run_lanes.insert(lane);
                     if let Some(lane) = self.lane_mut(lane) {
-                        lane.successes.push(Reported {
-                            success,
-                            fired,
-                            to: from,
-                            sequence,
-                        });
+                        lane.successes.push(Reported { success, fired, to: from, sequence });
                     }
                     return;
                 }
@@ -123,17 +90,9 @@ impl Dispatcher {
             Done::Success { business } => Kind::Complete(Complete { report, business }),
             Done::Retry { error, after } => {
                 let retry_after_ms = after.as_millis();
-                Kind::Retry(Retry {
-                    report,
-                    error: shortened(error),
-                    retry_after_ms,
-                    lease_expired: false,
-                })
+                Kind::Retry(Retry { report, error: shortened(error), retry_after_ms, lease_expired: false })
             }
-            Done::Fail { error } => Kind::Fail(Fail {
-                report,
-                error: shortened(error),
-            }),
+            Done::Fail { error } => Kind::Fail(Fail { report, error: shortened(error) }),
         };
         self.propose_single(command, held, Some((from, sequence)));
     }
@@ -148,17 +107,12 @@ impl Dispatcher {
             Decision::Again => return self.again(now, proposal),
         };
         match proposal {
-            Proposal::Run { lane, successes } => {
-                self.decided_run(now, lane, successes, index, time, &reply)
-            }
+            Proposal::Run { lane, successes } => self.decided_run(now, lane, successes, index, time, &reply),
             Proposal::Single { held, to, .. } => {
                 self.undecided -= 1;
                 let ended = matches!(reply, Reply::Decided(_) | Reply::Ended(_));
                 if let Some(generation) = held
-                    && self
-                        .leases
-                        .get(generation)
-                        .is_some_and(|held| held.phase == Phase::Deciding)
+                    && self.leases.get(generation).is_some_and(|held| held.phase == Phase::Deciding)
                 {
                     if ended {
                         self.forget(now, generation);
@@ -194,38 +148,21 @@ impl Dispatcher {
     ) {
         self.undecided -= successes.len();
         self.ended_lanes.insert(id);
-        let (epoch, term) = (self.term.epoch, self.term.term);
-        let count = successes.len() as u64;
-        for Reported {
-            success,
-            fired,
-            to,
-            sequence,
-        } in successes
-        {
-            let Success {
-                position,
-                executor,
-                counter,
-            } = success;
-            let Reply::RunDecided { rejected } = reply else {
-                // Refused as a whole, which no run of ours should be: whatever is live is delivered again.
-                self.look_again(now, position.generation);
-                let refusal = Refusal::Invalid {
-                    field: "run",
-                    expected: "a run that apply accepts",
-                };
-                let refusal = if let Reply::Refused(refusal) = reply {
-                    refusal.clone()
-                } else {
-                    refusal
-                };
-                self.answer(to, sequence, Verdict::Refused(refusal), None);
-                continue;
-            };
-            if self.leases.at(id, position).is_some() {
-                self.forget(now, position.generation);
+        let Reply::RunDecided { rejected } = reply else {
+            return self.refused_run(now, id, successes, reply);
+        };
+        if let Some(lane) = self.topics.get_mut(&id.topic()).and_then(|topic| topic.lane_mut(id)) {
+            lane.runs -= 1;
+            lane.ended += successes.len() as u64;
+            for Reported { success, .. } in &successes {
+                if self.leases.remove_at(id, success.position).is_some() {
+                    lane.held.remove(&success.position);
+                }
             }
+        }
+        let (epoch, term) = (self.term.epoch, self.term.term);
+        for Reported { success, fired, to, sequence } in successes {
+            let Success { position, executor, counter } = success;
             if rejected.binary_search(&position).is_ok() {
                 self.answer(to, sequence, Verdict::AlreadyDecided, None);
                 continue;
@@ -239,17 +176,26 @@ impl Dispatcher {
                 decided: time,
                 executor: executor.to_string(),
                 attempt: 1,
-                token: Some(Token {
-                    epoch,
-                    term,
-                    counter,
-                }),
+                token: Some(Token { epoch, term, counter }),
             };
             self.answer(to, sequence, Verdict::Accepted, Some(receipt));
         }
+    }
+
+    /// Refused as a whole, which no run of ours should be: whatever is live is delivered again.
+    fn refused_run(&mut self, now: Timestamp, id: LaneId, successes: Vec<Reported>, reply: &Reply) {
         if let Some(lane) = self.lane_mut(id) {
             lane.runs -= 1;
-            lane.ended += count;
+        }
+        let refusal = match reply {
+            Reply::Refused(refusal) => refusal.clone(),
+            _ => Refusal::Invalid { field: "run", expected: "an answer to a run" },
+        };
+        for Reported { success, to, sequence, .. } in successes {
+            if self.leases.at(id, success.position).is_some() {
+                self.look_again(now, success.position.generation);
+            }
+            self.answer(to, sequence, Verdict::Refused(refusal.clone()), None);
         }
     }
 
@@ -257,10 +203,7 @@ impl Dispatcher {
     fn again(&mut self, now: Timestamp, proposal: Proposal) {
         let after = now.after(self.config.propose_again);
         match proposal {
-            Proposal::Run {
-                lane: id,
-                successes,
-            } => {
+            Proposal::Run { lane: id, successes } => {
                 self.run_lanes.insert(id);
                 if let Some(lane) = self.lane_mut(id) {
                     lane.runs -= 1;
@@ -299,18 +242,9 @@ impl Dispatcher {
                 let mut successes = std::mem::replace(&mut lane.successes, rest);
                 lane.runs += 1;
                 successes.sort_unstable_by_key(|reported| reported.success.position);
-                let encoded: Vec<_> = successes
-                    .iter()
-                    .map(|reported| reported.success.clone())
-                    .collect();
-                let run = run_codec::encode(id, self.term.epoch, self.term.term, &encoded);
-                self.propose(
-                    Kind::CompleteRun(run),
-                    Proposal::Run {
-                        lane: id,
-                        successes,
-                    },
-                );
+                let sorted = successes.iter().map(|reported| &reported.success);
+                let run = run_codec::encode(id, self.term.epoch, self.term.term, sorted);
+                self.propose(Kind::CompleteRun(run), Proposal::Run { lane: id, successes });
             }
         }
         while self.repeats.front().is_some_and(|&(at, _)| at <= now) {
@@ -325,18 +259,11 @@ impl Dispatcher {
     /// When something that could not be proposed is due again.
     pub(super) fn next_repeat(&self) -> Option<Timestamp> {
         let runs = self.run_lanes.iter().filter_map(|&id| self.lane(id));
-        let runs = runs
-            .filter(|lane| lane.runs == 0)
-            .map(|lane| lane.runs_after);
+        let runs = runs.filter(|lane| lane.runs == 0).map(|lane| lane.runs_after);
         runs.chain(self.repeats.front().map(|&(at, _)| at)).min()
     }
 
-    pub(super) fn propose_single(
-        &mut self,
-        command: Kind,
-        held: Option<Generation>,
-        to: Option<(Origin, u64)>,
-    ) {
+    pub(super) fn propose_single(&mut self, command: Kind, held: Option<Generation>, to: Option<(Origin, u64)>) {
         self.undecided += 1;
         self.propose(command.clone(), Proposal::Single { command, held, to });
     }
@@ -348,23 +275,13 @@ impl Dispatcher {
         self.proposed.push(Action::Propose { ticket, command });
     }
 
-    pub(super) fn answer(
-        &mut self,
-        to: Origin,
-        sequence: u64,
-        verdict: Verdict,
-        receipt: Option<Receipt>,
-    ) {
+    pub(super) fn answer(&mut self, to: Origin, sequence: u64, verdict: Verdict, receipt: Option<Receipt>) {
         if let Origin::Session(session) = to
             && !self.sessions.contains_key(&session)
         {
             return;
         }
-        self.results.entry(to).or_default().push(OutcomeResult {
-            sequence,
-            verdict,
-            receipt,
-        });
+        self.results.entry(to).or_default().push(OutcomeResult { sequence, verdict, receipt });
     }
 }
 
@@ -383,13 +300,7 @@ fn verdict(reply: Reply) -> (Verdict, Option<Receipt>) {
         | Reply::Done
         | Reply::Business(_) => {
             let expected = "an answer to an outcome";
-            (
-                Verdict::Refused(Refusal::Invalid {
-                    field: "reply",
-                    expected,
-                }),
-                None,
-            )
+            (Verdict::Refused(Refusal::Invalid { field: "reply", expected }), None)
         }
     }
 }

@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use super::Dispatcher;
 use super::leases::{Held, Phase};
-use super::types::{
-    Cause, Delivery, HeldLease, Hello, Located, Origin, RowSource, SessionId, Welcome,
-};
+use super::types::{Cause, Delivery, HeldLease, Hello, Located, Origin, RowSource, SessionId, Welcome};
 use crate::lane::TopicId;
 use crate::store::StoreError;
 use crate::time::Timestamp;
@@ -38,12 +36,7 @@ pub(super) struct Session {
 impl Session {
     /// How many deliveries it takes now.
     pub fn room(&self) -> u32 {
-        if self.draining {
-            0
-        } else {
-            self.credit
-                .min(self.in_flight_max.saturating_sub(self.in_flight))
-        }
+        if self.draining { 0 } else { self.credit.min(self.in_flight_max.saturating_sub(self.in_flight)) }
     }
 
     fn takes_part(&self) -> bool {
@@ -62,22 +55,9 @@ impl Dispatcher {
     /// # Errors
     ///
     /// When the source could not be read; the session is then open with the leases adopted so far.
-    pub fn open(
-        &mut self,
-        now: Timestamp,
-        hello: Hello,
-        source: &dyn RowSource,
-    ) -> Result<Welcome, StoreError> {
-        let same =
-            |s: &Session| !s.poll && s.namespace == hello.namespace && s.executor == hello.executor;
-        let replaced = if hello.poll {
-            None
-        } else {
-            self.sessions
-                .iter()
-                .find(|(_, s)| same(s))
-                .map(|(&id, _)| id)
-        };
+    pub fn open(&mut self, now: Timestamp, hello: Hello, source: &dyn RowSource) -> Result<Welcome, StoreError> {
+        let same = |s: &Session| !s.poll && s.namespace == hello.namespace && s.executor == hello.executor;
+        let replaced = if hello.poll { None } else { self.sessions.iter().find(|(_, s)| same(s)).map(|(&id, _)| id) };
         if let Some(replaced) = replaced {
             self.close(replaced);
         }
@@ -86,11 +66,7 @@ impl Dispatcher {
         let mut names = hello.topics;
         names.sort_unstable();
         names.dedup();
-        let topic = |name: &Arc<str>| {
-            self.names
-                .get(&(hello.namespace.clone(), name.clone()))
-                .copied()
-        };
+        let topic = |name: &Arc<str>| self.names.get(&(hello.namespace.clone(), name.clone())).copied();
         let session = Session {
             topics: names.iter().filter_map(topic).collect(),
             names,
@@ -112,40 +88,26 @@ impl Dispatcher {
         self.sessions.insert(id, session);
         let mut adopted = Vec::new();
         for lease in hello.held {
-            if lease.namespace == namespace
-                && self.adopt(now, id, &executor, hello.poll, &lease, source)?
-            {
+            if lease.namespace == namespace && self.adopt(now, id, &executor, hello.poll, &lease, source)? {
                 adopted.push(lease);
             }
         }
         if let Some(session) = self.sessions.get_mut(&id) {
-            session.credit = session
-                .in_flight_max
-                .saturating_sub(adopted.len().try_into().unwrap_or(u32::MAX));
+            session.credit = session.in_flight_max.saturating_sub(adopted.len().try_into().unwrap_or(u32::MAX));
         }
         if !hello.poll {
             let lost = self.leases.select(|held| {
-                held.phase == Phase::Working
-                    && !held.poll
-                    && held.session != id
-                    && held.executor == executor
+                held.phase == Phase::Working && !held.poll && held.session != id && held.executor == executor
             });
             for generation in lost {
-                let of_tenant = |held: &Held| {
-                    self.namespace_of(held.lane)
-                        .is_some_and(|n| *n == namespace)
-                };
+                let of_tenant = |held: &Held| self.namespace_of(held.lane).is_some_and(|n| *n == namespace);
                 if self.leases.get(generation).is_some_and(of_tenant) {
                     self.give_up(now, generation, "executor came back without it");
                 }
             }
         }
         self.regroup_session(id);
-        Ok(Welcome {
-            session: id,
-            adopted,
-            replaced,
-        })
+        Ok(Welcome { session: id, adopted, replaced })
     }
 
     /// Goes on with a lease if it is the newest of a row that waits for this attempt.
@@ -161,13 +123,8 @@ impl Dispatcher {
         let (lane, position, attempt, fired) = match self.leases.get(lease.generation) {
             // Of two executors that claim one delivery, or an older and a newer one, the newest token has it.
             Some(held) => {
-                let newest = held.token == lease.token
-                    || held.token < lease.token && self.of_earlier_term(lease);
-                if held.phase != Phase::Working
-                    || held.id != lease.id
-                    || held.attempt != lease.attempt
-                    || !newest
-                {
+                let newest = held.token == lease.token || held.token < lease.token && self.of_earlier_term(lease);
+                if held.phase != Phase::Working || held.id != lease.id || held.attempt != lease.attempt || !newest {
                     return Ok(false);
                 }
                 (held.lane, held.position, held.attempt, held.fired)
@@ -177,22 +134,16 @@ impl Dispatcher {
                     return Ok(false);
                 }
                 match source.locate(&lease.namespace, &lease.id, lease.generation)? {
-                    Some(Located {
-                        lane,
-                        position,
-                        attempt,
-                        fired,
-                    }) if attempt == lease.attempt && position.generation == lease.generation => {
+                    Some(Located { lane, position, attempt, fired })
+                        if attempt == lease.attempt && position.generation == lease.generation =>
+                    {
                         (lane, position, attempt, fired)
                     }
                     _ => return Ok(false),
                 }
             }
         };
-        if self
-            .namespace_of(lane)
-            .is_none_or(|namespace| *namespace != lease.namespace)
-        {
+        if self.namespace_of(lane).is_none_or(|namespace| *namespace != lease.namespace) {
             return Ok(false);
         }
         self.forget(now, lease.generation);
@@ -234,10 +185,7 @@ impl Dispatcher {
     /// Allows this many more deliveries, up to what the executor may hold at once.
     pub fn credit(&mut self, now: Timestamp, session: SessionId, deliveries: u32) {
         if let Some(session) = self.sessions.get_mut(&session) {
-            session.credit = session
-                .credit
-                .saturating_add(deliveries)
-                .min(session.in_flight_max);
+            session.credit = session.credit.saturating_add(deliveries).min(session.in_flight_max);
         }
         self.freed(now, session);
     }
@@ -291,11 +239,7 @@ impl Dispatcher {
     }
 
     pub(super) fn regroup_session(&mut self, session: SessionId) {
-        let topics = self
-            .sessions
-            .get(&session)
-            .map(|s| s.topics.clone())
-            .unwrap_or_default();
+        let topics = self.sessions.get(&session).map(|s| s.topics.clone()).unwrap_or_default();
         for topic in topics {
             self.regroup(topic);
         }
@@ -306,13 +250,8 @@ impl Dispatcher {
         let Some(topic) = self.topics.get_mut(&id) else {
             return;
         };
-        let members = self
-            .sessions
-            .iter()
-            .filter(|(_, session)| session.takes_part() && session.topics.contains(&id));
-        topic
-            .shards
-            .share(members.map(|(&session, open)| (session, &*open.executor)));
+        let members = self.sessions.iter().filter(|(_, session)| session.takes_part() && session.topics.contains(&id));
+        topic.shards.share(members.map(|(&session, open)| (session, &*open.executor)));
         for lane in &mut topic.lanes {
             let bytes = lane.ready_bytes;
             lane.share(&topic.shards);
@@ -325,11 +264,7 @@ impl Dispatcher {
             (Ok(place), true) => drop(served.remove(place)),
             _ => {}
         }
-        for lane in topic
-            .lanes
-            .iter_mut()
-            .filter(|lane| lane.backlog() && topic.shards.members().is_empty())
-        {
+        for lane in topic.lanes.iter_mut().filter(|lane| lane.backlog() && topic.shards.members().is_empty()) {
             lane.cause = Some(Cause::NoExecutor);
         }
         self.untold.insert(id);

@@ -97,15 +97,10 @@ impl Dispatcher {
             delivered: open.delivered,
             expired: open.expired,
         });
-        let lanes = self
-            .topics
-            .values()
-            .flat_map(|topic| (0..topic.lanes.len()).map(move |place| (topic, place)));
+        let lanes = self.topics.values().flat_map(|topic| (0..topic.lanes.len()).map(move |place| (topic, place)));
         Status {
             sessions: sessions.collect(),
-            lanes: lanes
-                .filter_map(|(topic, place)| topic.lane_status(place))
-                .collect(),
+            lanes: lanes.filter_map(|(topic, place)| topic.lane_status(place)).collect(),
             undecided: self.undecided,
             held: self.leases.len(),
             ready_bytes: self.ready_bytes,
@@ -138,10 +133,7 @@ impl TopicState {
             ready: lane.ready,
             unread: lane.unread,
             held: lane.held.len(),
-            oldest: [lane.held.first().copied(), lane.first_ready()]
-                .into_iter()
-                .flatten()
-                .min(),
+            oldest: [lane.held.first().copied(), lane.first_ready()].into_iter().flatten().min(),
             cause: delivery.or(firing),
             floor: lane.marks.floor,
         })

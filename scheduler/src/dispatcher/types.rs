@@ -36,7 +36,8 @@ pub struct Config {
     pub namespace_quantum: u32,
     /// Successes of a lane collected before a run is proposed though the one before is undecided. Default 4,096.
     pub run_rows_max: usize,
-    /// Reported outcomes that may be undecided; above it nothing is delivered. Default 65,536.
+    /// Reported outcomes that may be undecided; from there on nothing is delivered, so that they come to no more than
+    /// this and what was under way. Default 65,536.
     pub undecided_max: usize,
     /// Rows of a lane that ended before its floor is raised unasked. Default 4,096.
     pub floor_rows: u64,
@@ -170,12 +171,7 @@ pub trait RowSource {
     ) -> Result<Option<(Position, usize)>, StoreError>;
 
     /// Where the trigger stands; `None` when it has not fired, has ended, is a dead letter or has another generation.
-    fn locate(
-        &self,
-        namespace: &str,
-        id: &str,
-        generation: Generation,
-    ) -> Result<Option<Located>, StoreError>;
+    fn locate(&self, namespace: &str, id: &str, generation: Generation) -> Result<Option<Located>, StoreError>;
 }
 
 /// An executor that asks for work.
