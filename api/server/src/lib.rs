@@ -4,6 +4,7 @@ pub mod admin;
 pub mod clock;
 pub mod config;
 pub mod convert;
+pub mod dev;
 pub mod disk;
 pub mod dispatch;
 pub mod error;

@@ -168,6 +168,20 @@ impl Node {
         })
     }
 
+    /// Waits until every partition is up here and has a leader.
+    pub async fn ready(&self) {
+        for partition in self.partitions() {
+            let mut leadership = partition.group().leadership();
+            let led = leadership.wait_for(|now| now.leader.is_some()).await.is_ok();
+            let mut progress = partition.feed().progress();
+            while led && partition.group().store().is_none() {
+                if progress.changed().await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+
     /// Problems in plain words, worst first.
     pub fn alarms(&self) -> Vec<String> {
         let mut alarms = Vec::new();
@@ -333,6 +347,12 @@ impl Server {
                 Err(_) => tracing::warn!("leadership was not handed over in time"),
             }
         }
+        self.stop().await;
+    }
+
+    /// Stops without handing leadership over.
+    pub async fn stop(self) {
+        let grace = self.node.config().shutdown_grace;
         for partition in self.node.partitions() {
             partition.proposer().stop();
         }
@@ -351,22 +371,19 @@ impl Server {
 
 fn raft_config(config: &Config, member: raft::Member) -> raft::Config {
     raft::Config {
-        cluster: config.cluster.clone(),
-        member,
-        dir: config.data.clone(),
         partitions: config.partitions,
         timing: raft::Timing {
             heartbeat: config.heartbeat,
             election_min: config.election_min,
             election_max: config.election_max,
         },
-        checkpoints: Default::default(),
+        sync_delay: config.sync_delay,
         store: raft::StoreConfig {
             memory_bytes: usize::try_from(config.cache_bytes + config.write_buffer_bytes).unwrap_or(usize::MAX),
             write_buffer_bytes: usize::try_from(config.write_buffer_bytes).unwrap_or(usize::MAX),
-            background_threads: 2,
+            ..Default::default()
         },
-        balance: true,
+        ..raft::Config::new(config.cluster.clone(), member, config.data.clone())
     }
 }
 

@@ -13,7 +13,7 @@ use scheduler::command::{Command, Kind, When};
 use scheduler::lane::Generation;
 use scheduler::machine::FEATURE_LEVEL;
 use scheduler::reply::{Refusal, Reply};
-use scheduler::time::{Delay, Timestamp};
+use scheduler::time::Timestamp;
 use tokio::sync::{Notify, oneshot};
 
 use crate::config::ProposerConfig;

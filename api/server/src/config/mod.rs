@@ -141,8 +141,8 @@ impl Config {
         let heartbeat = values.duration("raft.heartbeat")?;
         let election_min = values.duration("raft.election_min")?;
         let election_max = values.duration("raft.election_max")?;
-        if election_min <= heartbeat * 2 {
-            let expected = format!("more than twice raft.heartbeat, {}", units::format_duration(heartbeat));
+        if election_min < heartbeat * 3 {
+            let expected = format!("at least three times raft.heartbeat, {}", units::format_duration(heartbeat));
             return Err(values.refuse("raft.election_min", expected));
         }
         if election_max <= election_min {
@@ -220,7 +220,7 @@ fn member(values: &Values, text: &str) -> Result<MemberAddress, Error> {
     let parts = || {
         let (node, addresses) = text.split_once('=')?;
         let (endpoint, peer_endpoint) = addresses.split_once('/')?;
-        let node = node.trim().parse::<u64>().ok().filter(|node| *node > 0 && *node <= u64::from(u32::MAX))?;
+        let node = node.trim().parse::<u64>().ok().filter(|node| *node > 0 && *node <= i32::MAX as u64)?;
         let has_port = |address: &str| {
             address.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
         };
@@ -280,9 +280,9 @@ mod tests {
         let error = config("[raft]\nhartbeat = \"1s\"\n").expect_err("refused").to_string();
         assert!(error.contains("did you mean raft.heartbeat?"), "{error}");
         let error = config("[raft]\nelection_min = \"300ms\"\n").expect_err("refused").to_string();
-        assert!(error.contains("more than twice raft.heartbeat, 150ms"), "{error}");
+        assert!(error.contains("at least three times raft.heartbeat, 150ms"), "{error}");
         let error = config("[node]\nid = 0\n").expect_err("refused").to_string();
-        assert!(error.contains("from 1 to 4294967295"), "{error}");
+        assert!(error.contains("from 1 to 2147483647"), "{error}");
         let error = config("[node\n").expect_err("refused").to_string();
         assert!(error.contains("wheel.toml"), "{error}");
         let error = config("[cluster]\nmembers = [\"1=a:1\"]\n").expect_err("refused").to_string();

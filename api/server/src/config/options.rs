@@ -65,7 +65,7 @@ pub const OPTIONS: &[Opt] = &[
     Opt {
         key: "node.id",
         meaning: "number of this node in its cluster; never reused for another data directory",
-        kind: Kind::Integer(1, u32::MAX as u64),
+        kind: Kind::Integer(1, i32::MAX as u64),
         default: "1",
     },
     Opt { key: "node.data", meaning: "directory of the log and the state", kind: Kind::Text, default: "./data" },
@@ -78,7 +78,7 @@ pub const OPTIONS: &[Opt] = &[
     Opt {
         key: "cluster.partitions",
         meaning: "number of partitions; fixed when the cluster is created",
-        kind: Kind::Integer(1, 256),
+        kind: Kind::Integer(1, 1_024),
         default: "4",
     },
     Opt {
@@ -127,7 +127,7 @@ pub const OPTIONS: &[Opt] = &[
     },
     Opt {
         key: "raft.election_min",
-        meaning: "shortest silence after which a follower stands for election; above twice the heartbeat",
+        meaning: "shortest silence after which a follower stands for election; at least three heartbeats",
         kind: Kind::Duration(50, 30 * SECOND),
         default: "600ms",
     },

@@ -79,7 +79,7 @@ impl ClusterService for Services {
             endpoint: message.endpoint,
             peer_endpoint: message.peer_endpoint,
         };
-        self.change(self.node.raft().add_node(member)).await?;
+        self.members_changed(self.node.raft().add_node(member)).await?;
         Ok(Response::new(v1::AddNodeResponse { partitions: self.partitions().await? }))
     }
 
@@ -89,7 +89,7 @@ impl ClusterService for Services {
     ) -> Result<Response<v1::RemoveNodeResponse>, Status> {
         let node = request.into_inner().node;
         self.known(node)?;
-        self.change(self.node.raft().remove_node(node)).await?;
+        self.members_changed(self.node.raft().remove_node(node)).await?;
         Ok(Response::new(v1::RemoveNodeResponse { partitions: self.partitions().await? }))
     }
 
@@ -112,7 +112,7 @@ impl ClusterService for Services {
         if message.undo {
             self.node.raft().undrain();
         } else {
-            self.change(self.node.raft().drain()).await?;
+            self.members_changed(self.node.raft().drain()).await?;
         }
         Ok(Response::new(v1::DrainNodeResponse { partitions: self.partitions().await? }))
     }
@@ -201,7 +201,7 @@ impl Services {
         found.ok_or(Error::UnknownNode { node })
     }
 
-    async fn change(&self, change: impl Future<Output = Result<(), raft::ChangeError>>) -> Result<(), Error> {
+    async fn members_changed(&self, change: impl Future<Output = Result<(), raft::ChangeError>>) -> Result<(), Error> {
         match tokio::time::timeout(CHANGE_TIMEOUT, change).await {
             Ok(result) => result.map_err(|error| change_error(0, error)),
             Err(_) => Err(Error::MembershipBusy { reason: "the change is still under way; look at the status".into() }),

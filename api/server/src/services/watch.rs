@@ -134,7 +134,7 @@ impl Watch {
         self.places.insert(partition.number(), place);
         if let Some(id) = self.id.clone() {
             let found = partition.read_local(|rows| read::get(rows, &self.namespace, &id))?;
-            if let Some(view) = found.filter(|view| self.query.matches(view)) {
+            if let Some(view) = found.filter(|view| self.matches(view)) {
                 self.tell(v1::WatchEventKind::Listed, Some((partition.number(), view))).await?;
             }
             return Ok(());
@@ -175,7 +175,7 @@ impl Watch {
         // Before the events, so that each can be resumed after: what is told twice is harmless, what is not told is not.
         for id in ids {
             let found = partition.read_local(|rows| read::get(rows, &self.namespace, &id))?;
-            if let Some(view) = found.filter(|view| self.query.matches(view)) {
+            if let Some(view) = found.filter(|view| self.matches(view)) {
                 self.tell(v1::WatchEventKind::Changed, Some((number, view))).await?;
             }
         }
@@ -209,6 +209,10 @@ impl Watch {
             }
         }
         Ok(ids)
+    }
+
+    fn matches(&self, view: &TriggerView) -> bool {
+        self.query.topic.as_ref().is_none_or(|topic| *topic == view.topic) && self.query.matches(view)
     }
 
     async fn tell(&self, kind: v1::WatchEventKind, found: Option<(u32, TriggerView)>) -> Result<(), Error> {
