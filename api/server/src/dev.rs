@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::clock::Clock;
 use crate::config::{Config, MemberAddress, Origin, Values};
-use crate::node::{Listeners, Server};
+use crate::node::{Listeners, Node, Server};
 
 /// What `bosingakd dev` was asked for.
 #[derive(Clone, Debug)]
@@ -65,6 +65,8 @@ impl Cluster {
             Server::start(config, listeners, clock.clone())
         });
         let servers = futures::future::try_join_all(starting).await?;
+        let nodes: Vec<Node> = servers.iter().map(|server| server.node().clone()).collect();
+        Node::introduce(&nodes);
         Ok(Cluster { servers })
     }
 

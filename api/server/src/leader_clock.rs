@@ -27,6 +27,8 @@ impl LeaderClock {
     /// At the start of a term: `watermark` is the newest time in the log. A virtual clock has no others to agree with.
     pub fn new(partition: u32, clock: Clock, watermark: Timestamp, voters: usize) -> LeaderClock {
         let voters = if clock.is_virtual() { 1 } else { voters };
+        // A virtual clock that was further ahead when the log was written goes on from there.
+        clock.advance_to(watermark);
         let rules = TimeRules::new(watermark, voters, clock.mono());
         LeaderClock { partition, clock, inner: Mutex::new(Inner { rules, alarm: None, hold: None }) }
     }

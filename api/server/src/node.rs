@@ -1,7 +1,7 @@
 //! One running node: everything composed.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -90,6 +90,8 @@ struct Shared {
     disk: DiskGuard,
     draining: AtomicBool,
     stopping: CancellationToken,
+    /// Nodes of the same process, this one among them: they share a virtual clock.
+    companions: OnceLock<Vec<Weak<Shared>>>,
 }
 
 impl Node {
@@ -144,6 +146,22 @@ impl Node {
             let count = self.0.partitions.len();
             Error::invalid("partition", format!("expected 0 to {}, got {number}", count - 1))
         })
+    }
+
+    /// Introduces the nodes of one process to each other. Only the first time counts.
+    pub fn introduce(nodes: &[Node]) {
+        for node in nodes {
+            let companions = nodes.iter().map(|one| Arc::downgrade(&one.0)).collect();
+            let _ = node.0.companions.set(companions);
+        }
+    }
+
+    /// The nodes of this process, this one among them.
+    pub fn companions(&self) -> Vec<Node> {
+        match self.0.companions.get() {
+            Some(companions) => companions.iter().filter_map(Weak::upgrade).map(Node).collect(),
+            None => vec![self.clone()],
+        }
     }
 
     /// Ends when the node is about to stop.
@@ -219,9 +237,10 @@ impl Node {
 pub struct Server {
     node: Node,
     addresses: Addresses,
-    tasks: TaskTracker,
-    /// Ends the tasks that serve, after leadership is handed over.
-    closing: CancellationToken,
+    /// The ports, and what ends them.
+    serving: (TaskTracker, CancellationToken),
+    /// Everything that answers calls, and what ends it; after the ports.
+    working: (TaskTracker, CancellationToken),
 }
 
 impl Server {
@@ -261,6 +280,7 @@ impl Server {
             forwarder: Forwarder::default(),
             draining: AtomicBool::new(false),
             stopping: CancellationToken::new(),
+            companions: OnceLock::new(),
             config,
             clock,
             raft,
@@ -268,10 +288,11 @@ impl Server {
             disk,
         }));
 
-        let (tasks, closing) = (TaskTracker::new(), CancellationToken::new());
+        let serving = (TaskTracker::new(), CancellationToken::new());
+        let working = (TaskTracker::new(), CancellationToken::new());
         let until_closing = |task: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>| {
-            let closing = closing.clone();
-            tasks.spawn(async move {
+            let closing = working.1.clone();
+            working.0.spawn(async move {
                 tokio::select! {
                     () = task => {}
                     () = closing.cancelled() => {}
@@ -285,10 +306,10 @@ impl Server {
         until_closing(Box::pin(peers::read_clocks(raft, clock, node.partitions().to_vec())));
         until_closing(Box::pin(figures(node.clone())));
         until_closing(Box::pin(services::topics::reconcile(node.clone())));
-        tasks.spawn(grpc::serve(node.clone(), listeners.client, closing.clone()));
-        tasks.spawn(admin::serve(node.clone(), listeners.admin, metrics, closing.clone()));
+        serving.0.spawn(grpc::serve(node.clone(), listeners.client, serving.1.clone()));
+        serving.0.spawn(admin::serve(node.clone(), listeners.admin, metrics, serving.1.clone()));
 
-        let server = Server { node: node.clone(), addresses, tasks, closing };
+        let server = Server { node: node.clone(), addresses, serving, working };
         if !node.config().join {
             server.found(me).await?;
         }
@@ -358,11 +379,12 @@ impl Server {
         }
         self.node.0.stopping.cancel();
         // Streams end by themselves now; calls under way get a moment to be answered.
-        let calls = grace.min(Duration::from_secs(2));
-        self.tasks.close();
-        self.closing.cancel();
-        if tokio::time::timeout(calls, self.tasks.wait()).await.is_err() {
-            tracing::info!("calls were still under way");
+        for (what, (tasks, closing)) in [("calls", &self.serving), ("tasks", &self.working)] {
+            tasks.close();
+            closing.cancel();
+            if tokio::time::timeout(grace.min(Duration::from_secs(2)), tasks.wait()).await.is_err() {
+                tracing::info!("{what} were still under way");
+            }
         }
         self.node.raft().shutdown().await;
         tracing::info!("stopped");

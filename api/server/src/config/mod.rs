@@ -168,6 +168,10 @@ impl Config {
         if numbers.len() != members.len() {
             return Err(values.refuse("cluster.members", "every node once".into()));
         }
+        if values.text("clock.kind")? == "virtual" && members.len() > 1 {
+            let expected = "\"real\" in a cluster of several processes; `bosingakd dev --clock virtual` has one clock for all";
+            return Err(values.refuse("clock.kind", expected.into()));
+        }
         let connection_age_max = values.duration("limits.connection_age_max")?;
         Ok(Config {
             node,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use proto::admin::v1;
 use proto::admin::v1::cluster_service_client::ClusterServiceClient;
 use proto::admin::v1::cluster_service_server::ClusterService;
-use scheduler::dispatcher;
+use scheduler::dispatcher::{self, Cause};
 use scheduler::read;
 use scheduler::time::Timestamp;
 use tokio::sync::oneshot;
@@ -228,7 +228,8 @@ impl Services {
         let before = self.pending();
         loop {
             self.settle().await;
-            let next = self.node.partitions().iter().filter_map(|partition| match partition.feed().next_entry() {
+            // Leaders know first; a partition without one is as far as its furthest replica.
+            let next = self.leading().into_iter().filter_map(|partition| match partition.feed().next_entry() {
                 NextEntry::At(at) => Some(at),
                 NextEntry::Owed | NextEntry::Never => None,
             });
@@ -248,27 +249,36 @@ impl Services {
     }
 
     fn pending(&self) -> u64 {
-        self.node.partitions().iter().map(|partition| partition.feed().pending()).sum()
+        self.leading().iter().map(|partition| partition.feed().pending()).sum()
+    }
+
+    /// The partitions where they are led, among the nodes that share the clock.
+    fn leading(&self) -> Vec<Partition> {
+        let nodes = self.node.companions();
+        let all = nodes.iter().flat_map(|node| node.partitions());
+        all.filter(|partition| partition.proposer().is_leading()).cloned().collect()
     }
 
     /// Waits until everything due has fired and nothing that executors could take or have taken is left.
     async fn settle(&self) {
         loop {
-            let mut settled = true;
-            for partition in self.node.partitions() {
+            let leading = self.leading();
+            // While a partition has no leader, nobody knows.
+            let mut settled = leading.len() == self.node.partitions().len();
+            for partition in &leading {
                 let due = matches!(partition.feed().next_entry(), NextEntry::At(at) if at <= self.node.clock().wall());
                 let owed = partition.feed().next_entry() == NextEntry::Owed;
                 settled &= !due && !owed;
-                if let Some(status) = dispatching(partition).await {
-                    settled &= status.held == 0 && status.undecided == 0;
-                    settled &= status.lanes.iter().all(|lane| {
-                        let stuck = matches!(
-                            lane.cause,
-                            Some(dispatcher::Cause::NoExecutor | dispatcher::Cause::Paused)
-                        );
-                        stuck || lane.ready == 0 && !lane.unread
-                    });
-                }
+                let Some(status) = dispatching(partition).await else {
+                    settled = false;
+                    continue;
+                };
+                settled &= status.held == 0 && status.undecided == 0;
+                // What only time or an operator can set going again does not keep time from moving.
+                settled &= status.lanes.iter().all(|lane| match lane.cause {
+                    Some(Cause::NoExecutor | Cause::Paused | Cause::RateLimit | Cause::Grace) => true,
+                    _ => lane.ready == 0 && !lane.unread,
+                });
             }
             if settled {
                 return;
