@@ -7,6 +7,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use openraft::RaftMetrics;
 use openraft::errors::{ClientWriteError, ForwardReason, ForwardToLeader};
 use openraft::impls::ProgressResponder;
@@ -244,7 +246,7 @@ impl<M: StateMachine> Group<M> {
     /// Refused unless this node leads and the target votes and has all but a few of the entries. Proposals meanwhile fail with
     /// [`ProposeError::NoQuorum`].
     pub async fn transfer(&self, node: u64) -> Result<(), ChangeError> {
-        crate::balance::transfer(&self.inner, node).await
+        self.inner.transfer(node).await
     }
 }
 
@@ -362,7 +364,16 @@ impl GroupInner {
         }
     }
 
-    async fn submit(
+    // Boxed, here and below, so that crates with a state machine need not compile all of it again.
+    fn submit(
+        &self,
+        term: u64,
+        payload: Bytes,
+    ) -> BoxFuture<'_, Result<oneshot::Receiver<ClientWriteResult<TypeConfig>>, ProposeError>> {
+        self.enqueue(term, payload).boxed()
+    }
+
+    async fn enqueue(
         &self,
         term: u64,
         payload: Bytes,
@@ -399,7 +410,15 @@ impl GroupInner {
         Ok(outcome)
     }
 
-    pub(crate) async fn read_barrier(&self) -> Result<u64, ReadError> {
+    fn read_barrier(&self) -> BoxFuture<'_, Result<u64, ReadError>> {
+        self.confirm().boxed()
+    }
+
+    fn transfer(&self, node: u64) -> BoxFuture<'_, Result<(), ChangeError>> {
+        crate::balance::transfer(self, node).boxed()
+    }
+
+    async fn confirm(&self) -> Result<u64, ReadError> {
         let replica = match self.replica() {
             Ok(replica) => replica,
             Err(_) if self.health() == Health::Stopped => return Err(ReadError::ShuttingDown),

@@ -32,6 +32,9 @@ use crate::types::{Member, node_of};
 use crate::wire::frame::Body;
 use crate::wire::{self, Frame, OrderReply, order};
 
+/// Makes the state machine of a partition.
+pub(crate) type Machines = Box<dyn Fn(u32) -> Box<dyn Machine> + Send + Sync>;
+
 /// See the module.
 pub(crate) struct NodeInner {
     pub(crate) config: Config,
@@ -40,7 +43,7 @@ pub(crate) struct NodeInner {
     pub(crate) links: Arc<Links>,
     pub(crate) groups: Vec<Arc<GroupInner>>,
     pub(crate) raft_config: Arc<RaftConfig>,
-    pub(crate) machines: Box<dyn Fn(u32) -> Box<dyn Machine> + Send + Sync>,
+    pub(crate) machines: Machines,
     pub(crate) log: Mutex<Option<Arc<Log>>>,
     pub(crate) handler: RwLock<Option<Arc<dyn CallHandler>>>,
     pub(crate) fatal: watch::Sender<Option<String>>,
@@ -160,7 +163,7 @@ impl NodeInner {
         }
         let _turn = self.opening.lock().await;
         let place = self.place(group.partition);
-        let found = self.found(group)?;
+        let found = self.present(group)?;
         if let Some(found) = &found {
             if found.replica == replica && group.replica().is_ok() {
                 return Ok(());
@@ -188,7 +191,7 @@ impl NodeInner {
     /// Removes a replica that no longer belongs to its group; fine when it is not here.
     pub(crate) async fn destroy(self: &Arc<Self>, group: &Arc<GroupInner>, replica: u64) -> Result<(), Error> {
         let _turn = self.opening.lock().await;
-        let Some(found) = self.found(group)? else {
+        let Some(found) = self.present(group)? else {
             return Ok(());
         };
         if found.replica != replica {
@@ -202,7 +205,7 @@ impl NodeInner {
     }
 
     /// What the directory of a group says; the caller holds `opening`.
-    fn found(&self, group: &GroupInner) -> Result<Option<Current>, Error> {
+    fn present(&self, group: &GroupInner) -> Result<Option<Current>, Error> {
         match group.replica() {
             Ok(replica) => Ok(Some(lock(&replica.rows.current).clone())),
             Err(_) => self.place(group.partition).open(),
@@ -276,7 +279,11 @@ impl NodeInner {
     }
 
     /// Passes a request to the layer above on another node, or on this one.
-    pub(crate) async fn send_call(&self, node: u64, request: Bytes, deadline: Duration) -> Result<Bytes, CallError> {
+    pub(crate) fn send_call(&self, node: u64, request: Bytes, deadline: Duration) -> BoxFuture<'_, Result<Bytes, CallError>> {
+        self.pass_on(node, request, deadline).boxed()
+    }
+
+    async fn pass_on(&self, node: u64, request: Bytes, deadline: Duration) -> Result<Bytes, CallError> {
         if node == self.me() {
             return self.call(node, request).map_err(CallError::Refused);
         }

@@ -30,6 +30,7 @@ mod orders;
 mod progress;
 mod purge;
 mod replica;
+mod running;
 pub mod store;
 mod supervisor;
 pub mod types;

@@ -2,34 +2,23 @@
 
 use std::marker::PhantomData;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
-use openraft::{Config as RaftConfig, SnapshotPolicy};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::apply::{Machine, Typed};
 use crate::error::{CallError, ChangeError, Error};
-use crate::founding;
-use crate::group::{Group, GroupInner, GroupStatus, Health, Leader};
+use crate::group::{Group, GroupStatus};
 use crate::host::NodeInner;
-use crate::identity::Identity;
-use crate::log::{FileIo, Log, LogConfig, LogIo, SlowSync};
+use crate::log::LogConfig;
 use crate::machine::StateMachine;
-use crate::net::link::{Introduction, Links};
-use crate::net::server::Server;
-use crate::orders;
-use crate::progress::lock;
 use crate::replica::PARTITIONS_MAX;
-use crate::store::{Shared, StoreConfig};
+use crate::store::StoreConfig;
 use crate::types::Member;
 use crate::wire::order::Order;
-use crate::{balance, purge};
 
 /// Everything a node needs to know to start.
 #[derive(Clone, Debug)]
@@ -73,7 +62,7 @@ impl Config {
         }
     }
 
-    fn check(&self) -> Result<(), Error> {
+    pub(crate) fn check(&self) -> Result<(), Error> {
         let refuse = |field, reason| Err(Error::Config { field, reason });
         if !(1..=64).contains(&self.cluster.len()) || self.cluster.contains(['\n', '\r']) {
             let reason = format!("{:?} is not 1 to 64 bytes without line breaks", self.cluster);
@@ -192,7 +181,7 @@ pub trait CallHandler: Send + Sync + 'static {
 
 /// A running node; cheap to clone. It runs until [`shutdown`](Self::shutdown), whatever is dropped.
 pub struct Node<M: StateMachine> {
-    inner: Arc<NodeInner>,
+    pub(crate) inner: Arc<NodeInner>,
     groups: Arc<[Group<M>]>,
     machine: PhantomData<fn() -> M>,
 }
@@ -207,41 +196,7 @@ impl<M: StateMachine> Clone for Node<M> {
     }
 }
 
-fn raft_config(config: &Config) -> Result<RaftConfig, Error> {
-    let ms = |d: Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
-    let timing = &config.timing;
-    RaftConfig {
-        cluster_name: config.cluster.clone(),
-        heartbeat_interval: ms(timing.heartbeat),
-        heartbeat_min_interval: Some(ms(timing.heartbeat)),
-        election_timeout_min: ms(timing.election_min),
-        election_timeout_max: ms(timing.election_max),
-        enable_pre_vote: Some(true),
-        // A leader that restarts has lost what it had not synced, its lease and its read positions: it stands for election like anybody.
-        enable_leader_restore: Some(false),
-        // A leader that hears no majority but is heard by some would keep them from electing another.
-        quorum_loss_probe_interval: Some(ms(timing.election_max * 2)),
-        max_payload_entries: 128,
-        max_append_entries: Some(512),
-        api_channel_size: Some(1024),
-        notification_channel_size: Some(8192),
-        state_machine_channel_size: Some(128),
-        // Checkpoints and purges are this crate's own decision (`purge`).
-        snapshot_policy: SnapshotPolicy::Never,
-        max_in_snapshot_log_to_keep: 1 << 40,
-        purge_batch_size: 1024,
-        replication_lag_threshold: 256,
-        install_snapshot_timeout: 600_000,
-        backoff: "50ms 100ms 200ms ..1s".into(),
-        ..RaftConfig::default()
-    }
-    .validate()
-    .map_err(|e| Error::Config {
-        field: "timing",
-        reason: e.to_string(),
-    })
-}
-
+// What the methods do is in functions that know nothing of `M` (`running`, `host`): the crates that use a node need not compile it again.
 impl<M: StateMachine> Node<M> {
     /// Opens the data directory, the log and the groups found there, and serves peers on `listener`.
     ///
@@ -253,109 +208,13 @@ impl<M: StateMachine> Node<M> {
         listener: TcpListener,
         machine: impl Fn(u32) -> M + Send + Sync + 'static,
     ) -> Result<Self, Error> {
-        config.check()?;
-        let raft_config = Arc::new(raft_config(&config)?);
-        let opening = {
-            let config = config.clone();
-            tokio::task::spawn_blocking(move || {
-                let node = config.member.node;
-                let identity = Identity::open(&config.dir, &config.cluster, node, config.partitions)?;
-                let io: Box<dyn LogIo> = if config.sync_delay.is_zero() {
-                    Box::new(FileIo)
-                } else {
-                    Box::new(SlowSync::new(FileIo, config.sync_delay))
-                };
-                let log = Log::open(identity.log_dir(), config.log.clone(), io)?;
-                let shared = Shared::new(&config.store, config.partitions as usize)?;
-                Ok::<_, Error>((identity, log, shared))
-            })
-        };
-        let (identity, log, shared) = opening.await.map_err(|e| Error::Raft(e.to_string()))??;
-
-        let stop = CancellationToken::new();
-        let introduction = Introduction {
-            cluster: config.cluster.clone(),
-            node: config.member.node,
-        };
-        let entry_bytes_max = config.log.entry_bytes_max().min(crate::net::MESSAGE_BYTES_MAX / 4);
-        let groups = (0..config.partitions)
-            .map(|p| Arc::new(GroupInner::new(p, config.timing.clone(), entry_bytes_max)))
-            .collect();
-        let log_failed = log.failed();
-        let inner = Arc::new(NodeInner {
-            votes_from: Instant::now() + config.timing.election_max,
-            config,
-            identity,
-            shared,
-            links: Arc::new(Links::new(introduction, stop.clone())),
-            groups,
-            raft_config,
-            machines: Box::new(move |p| Box::new(Typed(machine(p))) as Box<dyn Machine>),
-            log: Mutex::new(Some(Arc::new(log))),
-            handler: RwLock::default(),
-            fatal: watch::Sender::default(),
-            draining: AtomicBool::new(false),
-            stop,
-            tasks: TaskTracker::new(),
-            founders: RwLock::default(),
-            opening: tokio::sync::Mutex::default(),
-        });
-        let node = Node {
+        let machines = Box::new(move |partition| Box::new(Typed(machine(partition))) as Box<dyn Machine>);
+        let inner = NodeInner::open(config, listener, machines).await?;
+        Ok(Node {
             groups: inner.groups.iter().cloned().map(Group::new).collect(),
             inner,
             machine: PhantomData,
-        };
-        if let Err(error) = node.begin(listener, log_failed).await {
-            node.shutdown().await;
-            return Err(error);
-        }
-        Ok(node)
-    }
-
-    async fn begin(
-        &self,
-        listener: TcpListener,
-        mut log_failed: watch::Receiver<Option<Arc<crate::log::Error>>>,
-    ) -> Result<(), Error> {
-        let node = &self.inner;
-        for group in &node.groups {
-            let place = node.place(group.partition);
-            match place.open()? {
-                Some(current) if current.replica != 0 => node.open_replica(group, place, current).await?,
-                _ => {}
-            }
-        }
-        let service = Server::service(node.clone(), node.stop.clone());
-        let serve = tonic::transport::Server::builder()
-            .tcp_nodelay(true)
-            .initial_stream_window_size(8 << 20)
-            .initial_connection_window_size(8 << 20)
-            .http2_keepalive_interval(Some(Duration::from_secs(2)))
-            .http2_keepalive_timeout(Some(Duration::from_secs(3)))
-            .add_service(service)
-            .serve_with_incoming_shutdown(
-                tokio_stream::wrappers::TcpListenerStream::new(listener),
-                node.stop.clone().cancelled_owned(),
-            );
-        let inner = node.clone();
-        node.tasks.spawn(async move {
-            if let Err(error) = serve.await {
-                inner.die(format!("the peer server ended: {error}"));
-            }
-        });
-        let inner = node.clone();
-        node.tasks.spawn(async move {
-            let failed = tokio::select! {
-                failed = log_failed.wait_for(|f| f.is_some()) => failed.ok().and_then(|f| f.clone()),
-                () = inner.stop.cancelled() => None,
-            };
-            if let Some(error) = failed {
-                inner.die(format!("the log failed: {error}"));
-            }
-        });
-        node.tasks.spawn(balance::tend(node.clone()));
-        node.tasks.spawn(purge::tend(node.clone()));
-        Ok(())
+        })
     }
 
     /// Founds the cluster with these members, this node among them; to be called on each of them with the same list.
@@ -363,7 +222,7 @@ impl<M: StateMachine> Node<M> {
     /// Does nothing when this node's directory was founded before. Waits until every other member was reached once, to learn that none of
     /// them has heard from this replica before.
     pub async fn init(&self, members: &[Member]) -> Result<(), Error> {
-        founding::found(&self.inner, members).await
+        self.inner.clone().found(members.to_vec()).await
     }
 
     /// This node's id.
@@ -415,39 +274,18 @@ impl<M: StateMachine> Node<M> {
     /// Moves leadership of every group away from this node and keeps it away until [`undrain`](Self::undrain); waits until this node leads
     /// nothing, at most 30 s. The mark is not durable.
     pub async fn drain(&self) -> Result<(), ChangeError> {
-        self.set_draining(true);
-        let give = async {
-            while balance::give_away(&self.inner).await > 0 {
-                tokio::time::sleep(self.inner.config.timing.heartbeat).await;
-            }
-        };
-        let limit = Duration::from_secs(30);
-        tokio::time::timeout(limit, give)
-            .await
-            .map_err(|_| ChangeError::TimedOut(format!("this node still leads after {limit:?}: no other voter is ready")))
+        self.inner.drain().await
     }
 
     /// Ends a [`drain`](Self::drain).
     pub fn undrain(&self) {
-        self.set_draining(false);
-    }
-
-    fn set_draining(&self, draining: bool) {
-        self.inner.draining.store(draining, Ordering::Relaxed);
-        for group in &self.inner.groups {
-            if let Ok(replica) = group.replica() {
-                replica.stand_for_election(!draining);
-            }
-        }
+        self.inner.set_draining(false);
     }
 
     /// Makes a node a voter of every group: as a learner first, a voter once it has caught up. May be called on any node; repeat it after
     /// an error, what is done stays done.
     pub async fn add_node(&self, member: Member) -> Result<(), ChangeError> {
-        for group in &self.inner.groups {
-            self.at_leader(group, Order::Add(member.clone().into())).await?;
-        }
-        Ok(())
+        self.inner.everywhere(Order::Add(member.into())).await
     }
 
     /// Takes a node out of every group. May be called on any node; repeat it after an error.
@@ -455,63 +293,16 @@ impl<M: StateMachine> Node<M> {
         if !self.members().iter().any(|m| m.node == node) {
             return Err(ChangeError::UnknownNode(node));
         }
-        for group in &self.inner.groups {
-            self.at_leader(group, Order::Remove(node)).await?;
-        }
-        Ok(())
+        self.inner.everywhere(Order::Remove(node)).await
     }
 
     /// Hands leadership of a partition to a node, whoever leads it now.
     pub async fn transfer(&self, partition: u32, node: u64) -> Result<(), ChangeError> {
-        let group = self.inner.groups.get(partition as usize);
-        let group = group.ok_or_else(|| ChangeError::Refused(format!("there is no partition {partition}")))?;
-        self.at_leader(group, Order::Transfer(node)).await
-    }
-
-    /// Has the leader of a group carry out an order, following it when it changes.
-    async fn at_leader(&self, group: &GroupInner, order: Order) -> Result<(), ChangeError> {
-        // A new replica may have to fetch everything; the leader has the tighter limits.
-        let limit = Duration::from_secs(630);
-        let patience = self.inner.config.timing.election_max * 4;
-        let begun = Instant::now();
-        let mut hint: Option<Leader> = None;
-        loop {
-            let leader = hint.take().or_else(|| group.leadership.borrow().leader.clone());
-            let outcome = match leader {
-                Some(leader) => {
-                    let to = Member {
-                        node: leader.node,
-                        endpoint: leader.endpoint,
-                        peer_endpoint: leader.peer_endpoint,
-                    };
-                    orders::outcome(self.inner.send_order(&to, group.partition, order.clone(), limit).await)
-                }
-                None => Err(ChangeError::NotLeader { leader: None }),
-            };
-            match outcome {
-                Err(ChangeError::NotLeader { leader }) if begun.elapsed() < patience => hint = leader,
-                other => return other,
-            }
-            tokio::time::sleep(self.inner.config.timing.heartbeat).await;
-        }
+        self.inner.at_leader(partition, Order::Transfer(node)).await
     }
 
     /// Stops all groups, then the server and the log. Proposals under way end with an unknown outcome.
     pub async fn shutdown(&self) {
-        let node = &self.inner;
-        node.stop.cancel();
-        for group in &node.groups {
-            let _turn = node.opening.lock().await;
-            let replica = group.replica().ok();
-            group.set(None, Health::Stopped);
-            if let Some(replica) = replica {
-                replica.stop().await;
-            }
-        }
-        node.tasks.close();
-        node.tasks.wait().await;
-        let log = lock(&node.log).take();
-        // Writes what is queued, and waits for it.
-        let _ = tokio::task::spawn_blocking(move || drop(log)).await;
+        self.inner.shutdown().await;
     }
 }

@@ -122,3 +122,111 @@ async fn follow(group: &GroupInner, replica: &Replica) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::net::Lane;
+    use crate::net::link::{Introduction, Links};
+    use crate::wire::frame::Body;
+    use crate::wire::order::Order;
+    use crate::wire::{self, Frame};
+    use crate::{Batch, Committed, Config, Halt, Member, Node, StateMachine, Store};
+
+    /// Keeps the last entry.
+    struct Last;
+
+    impl StateMachine for Last {
+        type Reply = ();
+
+        fn apply(&mut self, _: &Store, entries: &[Committed], batch: &mut Batch) -> Result<Vec<()>, Halt> {
+            for entry in entries {
+                batch.put(b"last", &entry.payload);
+            }
+            Ok(vec![(); entries.len()])
+        }
+
+        fn applied(&mut self, _: &Store) {}
+
+        fn restored(&mut self, _: &Store) -> Result<(), Halt> {
+            Ok(())
+        }
+
+        fn flushed(&mut self, _: &crate::Snapshot) {}
+    }
+
+    async fn node(dir: &std::path::Path) -> (Node<Last>, Member) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let member = Member {
+            node: 1,
+            endpoint: "client:1".into(),
+            peer_endpoint: listener.local_addr().unwrap().to_string(),
+        };
+        let mut config = Config::new("test", member.clone(), dir);
+        config.partitions = 1;
+        config.log.segment_bytes = 1 << 20;
+        let node = Node::open(config, listener, |_| Last).await.unwrap();
+        node.init(std::slice::from_ref(&member)).await.unwrap();
+        (node, member)
+    }
+
+    /// Turns red when the supervisor does not start the replica again, or never gives up.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_dead_core_is_opened_again_but_not_for_ever() {
+        let dir = tempfile::tempdir().unwrap();
+        let (node, _) = node(dir.path()).await;
+        let group = node.group(0).unwrap();
+        let limit = Duration::from_secs(60);
+        let mut leadership = group.leadership();
+        for round in 0..=REBUILDS_MAX {
+            let led = leadership.wait_for(|l| l.we_lead);
+            let term = tokio::time::timeout(limit, led).await.unwrap().unwrap().term;
+            let entry = Bytes::from(format!("round {round}"));
+            group.propose(term, entry.clone()).await.unwrap();
+            assert_eq!(group.store().unwrap().get(b"last").unwrap(), Some(entry));
+            let replica = group.inner.replica().unwrap();
+            let _ = replica.raft.external_request(|_| panic!("on purpose")).await;
+            drop(replica);
+            let lost = leadership.wait_for(|l| !l.we_lead);
+            tokio::time::timeout(limit, lost).await.unwrap().unwrap();
+        }
+        let mut fatal = node.fatal();
+        let died = tokio::time::timeout(limit, fatal.wait_for(|f| f.is_some())).await;
+        let reason = died.unwrap().unwrap().clone().unwrap();
+        assert!(reason.contains("partition 0"), "{reason}");
+        assert_eq!(group.status().rebuilds, REBUILDS_MAX as u64 + 1);
+        node.shutdown().await;
+    }
+
+    /// Turns red when the server does not compare the names.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_peer_of_another_cluster_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let (node, member) = node(dir.path()).await;
+        for (cluster, answers) in [("test", true), ("other", false)] {
+            let introduction = Introduction {
+                cluster: cluster.into(),
+                node: 2,
+            };
+            let links = Links::new(introduction, Default::default());
+            let question = Frame {
+                body: Some(Body::Order(wire::Order {
+                    order: Some(Order::Heard(7)),
+                })),
+                ..Frame::default()
+            };
+            let link = links.get(&member.peer_endpoint, Lane::Control);
+            match link.ask(question, Duration::from_secs(60)).await {
+                Ok(_) => assert!(answers, "the peer of {cluster} was served"),
+                Err(refused) => {
+                    assert!(!answers, "{refused}");
+                    assert!(refused.to_string().contains(r#"cluster "test""#), "{refused}");
+                }
+            }
+        }
+        node.shutdown().await;
+    }
+}
