@@ -78,6 +78,7 @@ impl<'c, 's, 'o> DomainContext<'c, 's, 'o> {
     }
 
     /// Rows of the domains with `from <= key < to`, in order, until the visitor breaks.
+    #[expect(clippy::type_complexity, reason = "a name for the visitor would hide the lifetime it is borrowed for")]
     pub fn scan(
         &self,
         from: &[u8],

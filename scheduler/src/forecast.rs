@@ -102,7 +102,7 @@ impl Grid {
             _ if width < hour => (minute, 24 * hour),
             _ => (hour, u64::MAX),
         };
-        if width == 0 || width % unit != 0 {
+        if width == 0 || !width.is_multiple_of(unit) {
             return Err(Error::Step { step });
         }
         let span_max = Delay::from_millis(reach.min(width.saturating_mul(Self::CELLS_MAX)));
@@ -140,22 +140,16 @@ impl Wheel {
     /// Triggers due before the grid's first cell are in no count; a grid that starts at the oldest watermark over the
     /// partitions leaves out none. The cost is that of the slots in use up to the end of the grid.
     pub fn forecast(&self, grid: Grid, topic: Option<TopicId>) -> Part {
-        let mut part = Part {
-            grid,
-            topic,
-            as_of: self.now(),
-            cells: BTreeMap::new(),
-            beyond: BTreeMap::new(),
-            gaps: Vec::new(),
-        };
+        let mut part =
+            Part { grid, topic, as_of: self.now(), cells: BTreeMap::new(), beyond: BTreeMap::new(), gaps: Vec::new() };
         for (lane, count) in self.pending_by_lane().iter() {
             part.add(None, lane, count as i64);
         }
         // Up to a whole hour, lest a slot that reaches over the end be seen without the finer ones below it.
         let hour = Level::Hour.step().as_millis();
         let to = Timestamp::from_millis(grid.end().as_millis().div_ceil(hour).saturating_mul(hour));
-        self.visit(to, |range, counts| {
-            if range.from >= grid.end() {
+        self.visit(to, |range, lane, count| {
+            if range.from >= grid.end() || !part.asks(lane) {
                 return;
             }
             let last = Timestamp::from_millis(range.to.as_millis() - 1);
@@ -164,11 +158,9 @@ impl Wheel {
             if cell.is_none() && range.to > grid.start() {
                 part.gaps.push(Gap { from: range.from.max(self.now().after(Level::Millisecond.step())), to: range.to });
             }
-            for (lane, count) in counts {
-                part.add(None, lane, -count);
-                if cell.is_some() {
-                    part.add(cell, lane, count);
-                }
+            part.add(None, lane, -count);
+            if cell.is_some() {
+                part.add(cell, lane, count);
             }
         });
         part.gaps.sort_unstable();
@@ -200,9 +192,13 @@ impl Part {
         }
     }
 
+    fn asks(&self, lane: LaneId) -> bool {
+        self.topic.is_none_or(|topic| lane.topic() == topic)
+    }
+
     /// Adds to a cell, or to what lies beyond all cells.
     fn add(&mut self, cell: Option<u64>, lane: LaneId, count: i64) {
-        if self.topic.is_none_or(|topic| lane.topic() == topic) {
+        if self.asks(lane) {
             let topics = cell.map_or(&mut self.beyond, |cell| self.cells.entry(cell).or_default());
             *topics.entry(lane.topic()).or_insert(0) += count;
         }
@@ -267,13 +263,25 @@ mod tests {
     #[test]
     fn steps_and_spans_are_whole_units_within_reach() {
         let new = |step_ms, span_ms| Grid::new(at(0), Delay::from_millis(step_ms), Delay::from_millis(span_ms));
-        for (step, span) in [(1_000, 1_440_000), (30_000, 3_600_000), (7_000, 60_000), (60_000, 86_400_000), (3_600_000, 1_440 * 3_600_000)] {
+        for (step, span) in [
+            (1_000, 1_440_000),
+            (30_000, 3_600_000),
+            (7_000, 60_000),
+            (60_000, 86_400_000),
+            (3_600_000, 1_440 * 3_600_000),
+        ] {
             assert!(new(step, span).is_ok(), "step {step} ms, span {span} ms");
         }
         for step in [0, 1, 1_500, 90_000, 5_400_000] {
             assert!(matches!(new(step, 60_000), Err(Error::Step { .. })), "step {step} ms");
         }
-        for (step, span) in [(1_000, 0), (1_000, 1_440_001), (30_000, 3_600_001), (60_000, 86_400_001), (3_600_000, 1_440 * 3_600_000 + 1)] {
+        for (step, span) in [
+            (1_000, 0),
+            (1_000, 1_440_001),
+            (30_000, 3_600_001),
+            (60_000, 86_400_001),
+            (3_600_000, 1_440 * 3_600_000 + 1),
+        ] {
             assert!(matches!(new(step, span), Err(Error::Span { .. })), "step {step} ms, span {span} ms");
         }
         assert_eq!(new(1_000, 1).unwrap().end(), at(1_000), "a span is rounded up to whole cells");

@@ -133,7 +133,10 @@ pub fn released(lane: LaneId, upper: Position) -> [u8; 21] {
 
 /// The position in a key of [`due`], [`history`] or [`released`]; `None` when it is no such key.
 pub fn position_of(key: &[u8]) -> Option<Position> {
-    let position = Position { due: Timestamp::from_millis(u64_at(key, 5)?), generation: Generation::from_number(u64_at(key, 13)?) };
+    let position = Position {
+        due: Timestamp::from_millis(u64_at(key, 5)?),
+        generation: Generation::from_number(u64_at(key, 13)?),
+    };
     (key.len() == 21).then_some(position)
 }
 
@@ -233,7 +236,8 @@ mod tests {
         // Few distinct values, so that ties in the leading fields are common.
         let number = prop_oneof![0u64..3, 250u64..260, Just(u64::MAX)];
         (0u32..3, 0usize..5, number.clone(), number).prop_map(|(topic, class, due, generation)| {
-            let position = Position { due: Timestamp::from_millis(due), generation: Generation::from_number(generation) };
+            let position =
+                Position { due: Timestamp::from_millis(due), generation: Generation::from_number(generation) };
             (LaneId::new(TopicId(topic), Class::ALL[class]), position)
         })
     }

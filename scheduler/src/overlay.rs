@@ -57,7 +57,14 @@ enum Undo {
 impl<'a> Overlay<'a> {
     /// Nothing written yet.
     pub fn new(base: &'a dyn Read) -> Self {
-        Overlay { base, rows: BTreeMap::new(), ranges: Vec::new(), known: HashMap::new(), undo: Vec::new(), savepoints: 0 }
+        Overlay {
+            base,
+            rows: BTreeMap::new(),
+            ranges: Vec::new(),
+            known: HashMap::new(),
+            undo: Vec::new(),
+            savepoints: 0,
+        }
     }
 
     /// Sets a value.
@@ -171,7 +178,9 @@ impl<'a> Overlay<'a> {
         if self.removed(key) {
             return Ok(None);
         }
-        if !self.known.is_empty() && let Some(value) = self.known.get(key) {
+        if !self.known.is_empty()
+            && let Some(value) = self.known.get(key)
+        {
             return Ok(value.clone());
         }
         self.base.get(key)

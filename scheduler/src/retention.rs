@@ -40,7 +40,9 @@ impl Marks {
             return false;
         }
         match IdRecord::decode_place(value) {
-            Ok((Stage::Live, lane, position)) => self.forgotten.get(&lane).is_some_and(|&forgotten| position < forgotten),
+            Ok((Stage::Live, lane, position)) => {
+                self.forgotten.get(&lane).is_some_and(|&forgotten| position < forgotten)
+            }
             _ => false,
         }
     }

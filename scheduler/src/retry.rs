@@ -66,7 +66,8 @@ mod tests {
 
     #[test]
     fn doubles_up_to_the_bound() {
-        let delays: Vec<u64> = (1..=8).map(|attempt| backoff(&PLAIN, Generation::new(7, 0), attempt).as_millis()).collect();
+        let delays: Vec<u64> =
+            (1..=8).map(|attempt| backoff(&PLAIN, Generation::new(7, 0), attempt).as_millis()).collect();
         assert_eq!(delays, [1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000]);
     }
 

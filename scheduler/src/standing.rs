@@ -44,7 +44,12 @@ pub(crate) fn standing(store: &dyn Read, facts: Facts, record: &IdRecord) -> Res
     }
 }
 
-fn live_standing(store: &dyn Read, facts: Facts, lane: LaneId, position: Position) -> Result<Option<Standing>, StoreError> {
+fn live_standing(
+    store: &dyn Read,
+    facts: Facts,
+    lane: LaneId,
+    position: Position,
+) -> Result<Option<Standing>, StoreError> {
     if !facts.lane.has_fired(position, facts.watermark) {
         return Ok(Some(Standing::Scheduled));
     }
@@ -53,7 +58,11 @@ fn live_standing(store: &dyn Read, facts: Facts, lane: LaneId, position: Positio
     }
     if let Some((completing, run)) = find_run(store, lane, position)? {
         let visible = run.visible_until > facts.watermark;
-        return if visible { Ok(Some(Standing::Completed(run_receipt(position, completing, &run)?))) } else { Ok(None) };
+        return if visible {
+            Ok(Some(Standing::Completed(run_receipt(position, completing, &run)?)))
+        } else {
+            Ok(None)
+        };
     }
     if position < facts.lane.floor {
         return Ok(None);
@@ -67,7 +76,9 @@ fn find_run(store: &dyn Read, lane: LaneId, position: Position) -> Result<Option
     let mut found = Ok(None);
     let (from, to) = (keys::run(lane, position.due, index, 0), keys::run(lane, position.due, index + 1, 0));
     store.scan(&from, &to, &mut |key, value| {
-        let run = keys::run_fields(key).ok_or_else(|| corrupt("run")).and_then(|(_, _, completing)| Ok((completing, Run::decode(value)?)));
+        let run = keys::run_fields(key)
+            .ok_or_else(|| corrupt("run"))
+            .and_then(|(_, _, completing)| Ok((completing, Run::decode(value)?)));
         match run {
             Ok((_, run)) if run.find(position.generation.place()).is_none() => return ControlFlow::Continue(()),
             run => found = run.map(Some),
@@ -147,12 +158,7 @@ pub(crate) fn scheduled_receipt(position: Position, trigger: &Trigger) -> Receip
 
 /// Of a version that has fired and nothing else.
 pub(crate) fn fired_receipt(position: Position, fired: Fired) -> Receipt {
-    Receipt {
-        log_index: fired.index,
-        fired: Some(fired),
-        outcome: Outcome::Fired,
-        ..scheduled(position, fired.time)
-    }
+    Receipt { log_index: fired.index, fired: Some(fired), outcome: Outcome::Fired, ..scheduled(position, fired.time) }
 }
 
 /// Of a version whose last attempt failed.

@@ -23,6 +23,7 @@ pub trait Read {
     }
 
     /// Visits the pairs with `from <= key < to` in ascending key order until the visitor breaks.
+    #[expect(clippy::type_complexity, reason = "a name for the visitor would hide the lifetime it is borrowed for")]
     fn scan(
         &self,
         from: &[u8],

@@ -29,7 +29,11 @@ impl Topics {
         let mut failed = None;
         store.scan(&[keys::TOPIC], &[keys::TOPIC + 1], &mut |key, value| {
             let number = topics.list.len() as u32;
-            let topic = if key == keys::topic(TopicId(number)) { Topic::decode(TopicId(number), value) } else { Err(corrupt("topic")) };
+            let topic = if key == keys::topic(TopicId(number)) {
+                Topic::decode(TopicId(number), value)
+            } else {
+                Err(corrupt("topic"))
+            };
             match topic {
                 Ok(topic) => topics.insert(topic),
                 Err(error) => failed = Some(error),

@@ -34,7 +34,7 @@ fn high_priority_scheduled_last_in_a_burst_goes_first() {
     assert_eq!(ids(&w.poll()), ["urgent-2"]);
 }
 
-/// Red when `deliver_topic` returns `visit.max` instead of 0 for a topic that has nothing to give: its turn never ends.
+/// Red when `deliver_topic` returns `visit.max` instead of `taken`: a topic with nothing to give uses up the others' turns.
 #[test]
 fn a_topic_without_executors_delays_no_other() {
     let mut w = world();
@@ -81,7 +81,7 @@ fn two_namespaces_share_a_burst() {
     }
 }
 
-/// Red when `Turn` is made anew in each poll: with little credit, the first topic gets all of it.
+/// Red when `deliver` resets each namespace's `turns`: with little credit, the first topic gets all of it.
 #[test]
 fn two_topics_share_the_credit_of_one_executor() {
     let mut w = world();
@@ -151,7 +151,7 @@ fn hello_adopts_leases_no_redelivery_of_what_is_still_being_worked_on() {
     assert_eq!(w.store.completed.len(), 6);
 }
 
-/// Red when the grace is asked of every row instead of those fired before `first_index`.
+/// Red when `push_head` asks the grace of every row instead of those fired before `first_index`.
 #[test]
 fn what_fires_in_the_term_itself_waits_for_no_grace() {
     let mut w = world();
@@ -313,7 +313,7 @@ fn what_could_not_be_proposed_is_proposed_again_after_a_while() {
     assert!(w.results.iter().all(|(_, result)| result.verdict == Verdict::Accepted));
 }
 
-/// Red when `capacity` is a second's worth: the first second then lets twice the rate through.
+/// Red when `FULL_AFTER_MS` is a second: that much is then released though nobody asks for it.
 #[test]
 fn a_rate_is_kept_and_what_waits_can_still_be_cancelled() {
     let mut w = world();
@@ -347,7 +347,7 @@ fn a_rate_is_kept_and_what_waits_can_still_be_cancelled() {
     assert!(ahead <= delivered.len() + 10, "{ahead} released for {}", delivered.len());
 }
 
-/// Red when `release` does not look at `paused` (through `rate`): a paused topic goes on firing.
+/// Red when `fired_to` does not look at `released`.
 #[test]
 fn a_paused_topic_delivers_what_had_fired_and_no_more() {
     let mut w = world();
@@ -386,7 +386,7 @@ fn no_more_of_a_topic_is_under_way_than_its_bound() {
     assert_eq!(w.poll().len(), done.len());
 }
 
-/// Red when `deliver_topic` compares with the due time of the row alone, not how late it is.
+/// Red when `deliver_topic` no longer asks `skip_when_later > Delay::ZERO`: what may be however late is skipped too.
 #[test]
 fn a_first_delivery_that_comes_too_late_is_skipped() {
     let mut w = world();
@@ -401,7 +401,7 @@ fn a_first_delivery_that_comes_too_late_is_skipped() {
     assert_eq!(w.store.dead, [late]);
 }
 
-/// Red when `share` in lanes.rs drops rows of an executor that left instead of giving them to the others.
+/// Red when `share` in lanes.rs does not queue the rows anew.
 #[test]
 fn shards_move_with_what_is_undelivered() {
     let mut w = world();

@@ -8,7 +8,7 @@ use proptest::sample::Index;
 use scheduler::forecast::{Forecast, Grid};
 use scheduler::lane::{Class, LaneId, TopicId};
 use scheduler::time::{Delay, Timestamp};
-use scheduler::wheel::{Level, Split, Wheel};
+use scheduler::wheel::{Level, Recount, Split, Wheel};
 
 const SECOND: u64 = 1_000;
 const MINUTE: u64 = 60 * SECOND;
@@ -37,9 +37,22 @@ enum Step {
     /// Advance to where the wheel asks to be looked at.
     Wake,
     Begin(Index),
-    /// With exact due times, or with the starts of the finer slots.
-    Finish(Index, bool),
+    Finish(Index, Told),
     FinishAll,
+}
+
+/// What the caller of `finish_split` tells about a minute or a second. An hour is always counted from the stored minute
+/// counts, which know no finer moment and keep what has fired.
+#[derive(Clone, Copy, Debug)]
+enum Told {
+    /// Every row at its due time, whether fired or not.
+    Rows,
+    /// Those that had not fired as the split began.
+    Scheduled,
+    /// Every row at the start of its finer slot.
+    Starts,
+    /// A `Recount` of every row in the order of keys, lane by lane.
+    Recount,
 }
 
 /// A stored row before the wheel exists: minutes from the one under way, and milliseconds within the minute.
@@ -49,8 +62,8 @@ struct World {
     wheel: Wheel,
     now: u64,
     rows: Rows,
-    /// Splits under way, with the rows as they were when each began.
-    splits: Vec<(Split, Rows)>,
+    /// Splits under way, with the moment and the rows as they were when each began.
+    splits: Vec<(Split, u64, Rows)>,
 }
 
 proptest! {
@@ -62,7 +75,8 @@ proptest! {
     /// Turns red when `Wheel::level_of` forgets splits under way (delete its `if self.splitting...` block: removals then
     /// hit the frozen count), when it skips the slot in use (delete its last `if`: an insert into a slot whose split
     /// is owed is counted twice by the recount), when `next_due` starts at the level's next slot (`slot(earliest) + 1`),
-    /// and when `finish_split` keeps what has fired (drop its last condition).
+    /// when `finish_split` keeps what has fired (make its last condition true), and when `begin_split` always remembers
+    /// what was counted.
     #[test]
     fn wheel_agrees_with_a_map(
         start in start(),
@@ -126,9 +140,9 @@ impl World {
                     self.begin(*which.get(&owed));
                 }
             }
-            Step::Finish(which, exact) => {
+            Step::Finish(which, told) => {
                 if !self.splits.is_empty() {
-                    self.finish(which.index(self.splits.len()), *exact);
+                    self.finish(which.index(self.splits.len()), *told);
                 }
             }
             Step::FinishAll => self.settle(),
@@ -156,28 +170,38 @@ impl World {
     fn begin(&mut self, split: Split) {
         assert!(self.wheel.begin_split(split), "{split:?} was owed");
         assert!(!self.wheel.begin_split(split), "{split:?} is under way");
-        self.splits.push((split, self.rows.clone()));
+        self.splits.push((split, self.now, self.rows.clone()));
     }
 
-    fn finish(&mut self, which: usize, exact: bool) {
-        let (split, rows) = self.splits.swap_remove(which);
-        // An hour is counted from the stored minute counts, which know no finer; the others from rows.
-        let finer = match split.level {
-            Level::Hour => MINUTE,
-            Level::Minute if !exact => SECOND,
+    fn finish(&mut self, which: usize, told: Told) {
+        let (split, began, mut rows) = self.splits.swap_remove(which);
+        let width = match (split.level, told) {
+            (Level::Hour, _) => MINUTE,
+            (Level::Minute, Told::Starts) => SECOND,
             _ => 1,
         };
-        let counted = per(finer, &rows);
+        if matches!(told, Told::Scheduled) && split.level != Level::Hour {
+            rows.retain(|(due, _), _| *due > began);
+        }
+        let counted = per(width, &rows);
         let range = counted.range((split.from.as_millis(), lane_min())..(split.to.as_millis(), lane_min()));
         let counts = range.map(|((at, lane), count)| (*lane, Timestamp::from_millis(*at), *count));
-        let drift = self.wheel.finish_split(split, counts);
+        let drift = if matches!(told, Told::Recount) {
+            let mut recount = Recount::new(split);
+            let mut keys: Vec<_> = counts.collect();
+            keys.sort_unstable();
+            keys.into_iter().for_each(|(lane, due, count)| recount.add(lane, due, count));
+            self.wheel.finish_split(split, recount)
+        } else {
+            self.wheel.finish_split(split, counts)
+        };
         assert_eq!(drift.0, [], "in {split:?}");
     }
 
     fn settle(&mut self) {
         for _ in 0..10_000 {
             if !self.splits.is_empty() {
-                self.finish(0, true);
+                self.finish(0, Told::Rows);
             }
             match self.wheel.splits_owed().next() {
                 Some(split) => self.begin(split),
@@ -193,12 +217,14 @@ impl World {
         self.check_next_due(self.now);
         self.check_next_due(self.now + after);
         let whole = |split: Split| split.from.as_millis() > self.now;
-        let entered = !self.wheel.splits_owed().all(whole) || !self.splits.iter().all(|(split, _)| whole(*split));
+        let entered = !self.wheel.splits_owed().all(whole) || !self.splits.iter().all(|(split, ..)| whole(*split));
         assert!(self.wheel.pending() >= self.scheduled(self.now).map(|(_, count)| count as u64).sum::<u64>());
         if !entered {
             self.check_pending();
         }
-        self.check_forecast([SECOND, MINUTE, HOUR][width], cells);
+        let topic = (cells % 3 == 0).then_some(TopicId(2));
+        let from = self.now + if cells % 2 == 0 { after } else { 0 };
+        self.check_forecast(from, [SECOND, MINUTE, HOUR][width], cells, topic);
     }
 
     fn check_next_due(&self, after: u64) {
@@ -212,8 +238,11 @@ impl World {
         assert!(after < next.wake.as_millis() && next.wake <= next.at, "after {after}, {next:?}");
         if next.exact {
             assert_eq!(Some(at), first);
-            let there: Vec<_> =
-                self.scheduled(after).filter(|((due, _), _)| *due == at).map(|((_, lane), n)| (lane, n as u64)).collect();
+            let there: Vec<_> = self
+                .scheduled(after)
+                .filter(|((due, _), _)| *due == at)
+                .map(|((_, lane), n)| (lane, n as u64))
+                .collect();
             assert_eq!(next.lanes.iter().collect::<Vec<_>>(), there);
         }
     }
@@ -230,11 +259,11 @@ impl World {
         }
     }
 
-    fn check_forecast(&self, step: u64, cells: u64) {
+    fn check_forecast(&self, from: u64, step: u64, cells: u64, topic: Option<TopicId>) {
         let cells = cells.min(if step == HOUR { 100 } else { 60 });
         let span = Delay::from_millis(step * cells);
-        let grid = Grid::new(Timestamp::from_millis(self.now), Delay::from_millis(step), span).unwrap();
-        let mut part = self.wheel.forecast(grid, None);
+        let grid = Grid::new(Timestamp::from_millis(from), Delay::from_millis(step), span).unwrap();
+        let mut part = self.wheel.forecast(grid, topic);
         for gap in part.gaps().to_vec() {
             let rows = self.scheduled(self.now).map(|((due, lane), n)| (lane, Timestamp::from_millis(due), n as u64));
             part.recounted(gap, rows.filter(|(_, due, _)| gap.from <= *due && *due < gap.to));
@@ -245,6 +274,9 @@ impl World {
         let mut expected = BTreeMap::<_, BTreeMap<_, u64>>::new();
         let mut beyond = 0;
         for ((due, lane), count) in self.scheduled(self.now) {
+            if due < grid.start().as_millis() || topic.is_some_and(|topic| topic != lane.topic()) {
+                continue;
+            }
             if due < grid.end().as_millis() {
                 let cell = expected.entry(due / step * step).or_default();
                 *cell.entry(format!("{:03}", lane.topic().0)).or_insert(0) += count as u64;
@@ -267,12 +299,9 @@ impl World {
             assert!(first.is_none() && next.is_none(), "first {first:?}, {next:?}");
             return;
         };
-        let width = match first - self.now {
-            ..=2_000 => 1,
-            ..=HOUR => SECOND,
-            ..=DAY => MINUTE,
-            _ => HOUR,
-        };
+        let ahead = first - self.now;
+        let reach = [(2 * SECOND, 1), (HOUR, SECOND), (DAY, MINUTE), (u64::MAX, HOUR)];
+        let (_, width) = *reach.iter().find(|(reach, _)| ahead <= *reach).unwrap();
         assert!(next.at.as_millis() / width == first / width, "first {first}, now {}, {next:?}", self.now);
         assert!(width > 1 || next.exact, "first {first}, now {}, {next:?}", self.now);
     }
@@ -362,7 +391,8 @@ fn step() -> impl Strategy<Value = Step> {
         2 => when().prop_map(Step::Advance),
         2 => Just(Step::Wake),
         4 => any::<Index>().prop_map(Step::Begin),
-        2 => (any::<Index>(), any::<bool>()).prop_map(|(which, exact)| Step::Finish(which, exact)),
+        2 => (any::<Index>(), prop::sample::select(vec![Told::Rows, Told::Scheduled, Told::Starts, Told::Recount]))
+            .prop_map(|(which, told)| Step::Finish(which, told)),
         1 => Just(Step::FinishAll),
     ]
 }

@@ -14,7 +14,13 @@ use super::{Step, Stop};
 impl Step<'_, '_> {
     /// Cancels a trigger that has not fired. What is due in a lane that is held back has not fired.
     pub(crate) fn cancel(&mut self, command: Cancel) -> Result<Reply, Stop> {
-        let found = match self.unfired(&command.namespace, &command.id, command.expected_generation, &command.request, Asked::Cancel)? {
+        let found = match self.unfired(
+            &command.namespace,
+            &command.id,
+            command.expected_generation,
+            &command.request,
+            Asked::Cancel,
+        )? {
             Ok(found) => found,
             Err(answered) => return Ok(Reply::Ended(answered)),
         };
@@ -56,7 +62,9 @@ impl Step<'_, '_> {
         match found.standing {
             Standing::Scheduled => Ok(Ok(found)),
             Standing::Fired(_) | Standing::Retrying => Err(Refusal::AlreadyFired(self.receipt(&found)?).into()),
-            Standing::Completed(_) | Standing::Dead | Standing::Ended => Err(Refusal::AlreadyEnded(self.receipt(&found)?).into()),
+            Standing::Completed(_) | Standing::Dead | Standing::Ended => {
+                Err(Refusal::AlreadyEnded(self.receipt(&found)?).into())
+            }
         }
     }
 }

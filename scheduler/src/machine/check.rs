@@ -22,12 +22,17 @@ fn chars_within(text: &str, max: usize) -> bool {
 pub(super) fn schedule(command: &Schedule) -> Result<(Class, When), Refusal> {
     namespace(&command.namespace)?;
     let printable = command.id.bytes().all(|byte| byte.is_ascii_graphic());
-    require((1..=128).contains(&command.id.len()) && printable, "id", "1..128 printable ASCII characters without spaces")?;
+    require(
+        (1..=128).contains(&command.id.len()) && printable,
+        "id",
+        "1..128 printable ASCII characters without spaces",
+    )?;
     topic_name(&command.topic)?;
     require(command.shard_key.len() <= 128, "shard_key", "at most 128 bytes")?;
     require(command.payload.len() <= 64 << 10, "payload", "at most 64 KiB")?;
     labels(&command.labels)?;
-    let class = Class::first_attempt(command.priority).ok_or(Refusal::Invalid { field: "priority", expected: "high, normal or low" })?;
+    let class = Class::first_attempt(command.priority)
+        .ok_or(Refusal::Invalid { field: "priority", expected: "high, normal or low" })?;
     if let Some(policy) = &command.retry {
         retry(policy, true)?;
     }
@@ -58,7 +63,8 @@ pub(super) fn topic_name(topic: &str) -> Result<(), Refusal> {
 
 fn labels(labels: &[Label]) -> Result<(), Refusal> {
     require(labels.len() <= 16, "labels", "at most 16")?;
-    let whole = |label: &Label| !label.key.is_empty() && chars_within(&label.key, 63) && chars_within(&label.value, 255);
+    let whole =
+        |label: &Label| !label.key.is_empty() && chars_within(&label.key, 63) && chars_within(&label.value, 255);
     require(labels.iter().all(whole), "labels", "keys of 1..63 and values of 0..255 characters")?;
     require(labels.is_sorted_by(|one, next| one.key < next.key), "labels", "each key once, in order")
 }
@@ -80,7 +86,8 @@ fn retry(policy: &RetryPolicy, partial: bool) -> Result<(), Refusal> {
 
 pub(super) fn settings(settings: &TopicSettings) -> Result<(), Refusal> {
     require((1_000..=12 * HOUR_MS).contains(&settings.lease_ms), "limits.lease", "1 s..12 h")?;
-    let policy = settings.retry.as_ref().ok_or(Refusal::Invalid { field: "limits.retry", expected: "every field set" })?;
+    let policy =
+        settings.retry.as_ref().ok_or(Refusal::Invalid { field: "limits.retry", expected: "every field set" })?;
     retry(policy, false)?;
     require(settings.rate_milli_per_second <= 1_000_000_000, "limits.rate_per_second", "at most 1,000,000")?;
     require((1_000..=400 * DAY_MS).contains(&settings.retention_ms), "limits.retention", "1 s..400 d")

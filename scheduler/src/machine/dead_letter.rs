@@ -27,7 +27,13 @@ struct DeadLetter {
 impl Step<'_, '_> {
     /// Back to delivery as a new version that is due now, attempts counted afresh.
     pub(super) fn requeue(&mut self, command: Requeue) -> Result<Reply, Stop> {
-        let letter = match self.dead_letter(&command.namespace, &command.id, command.expected_generation, &command.request, Asked::Requeue)? {
+        let letter = match self.dead_letter(
+            &command.namespace,
+            &command.id,
+            command.expected_generation,
+            &command.request,
+            Asked::Requeue,
+        )? {
             Ok(letter) => letter,
             Err(answered) => return Ok(Reply::Moved(answered)),
         };
@@ -35,14 +41,21 @@ impl Step<'_, '_> {
         trigger.local = None;
         self.remove_row(found.record.lane, found.record.position);
         let due = Due { due: self.now, requested_plus_one: 0 };
-        let receipt = self.new_version(found.hash, &id, found.record, trigger, lane, due, &command.request, Asked::Requeue)?;
+        let receipt =
+            self.new_version(found.hash, &id, found.record, trigger, lane, due, &command.request, Asked::Requeue)?;
         self.changed(&command.namespace, &id);
         Ok(Reply::Moved(receipt))
     }
 
     /// Gives a dead letter up.
     pub(super) fn drop_dead(&mut self, command: Drop) -> Result<Reply, Stop> {
-        let letter = match self.dead_letter(&command.namespace, &command.id, command.expected_generation, &command.request, Asked::Drop)? {
+        let letter = match self.dead_letter(
+            &command.namespace,
+            &command.id,
+            command.expected_generation,
+            &command.request,
+            Asked::Drop,
+        )? {
             Ok(letter) => letter,
             Err(answered) => return Ok(Reply::Ended(answered)),
         };

@@ -62,7 +62,13 @@ impl Step<'_, '_> {
     }
 
     /// Remembers what a request was answered.
-    pub(super) fn remember(&self, tail: &mut Tail, request: &Bytes, asked: Asked, receipt: &Receipt) -> Result<(), Stop> {
+    pub(super) fn remember(
+        &self,
+        tail: &mut Tail,
+        request: &Bytes,
+        asked: Asked,
+        receipt: &Receipt,
+    ) -> Result<(), Stop> {
         if request.is_empty() {
             return Ok(());
         }

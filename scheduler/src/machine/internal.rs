@@ -131,7 +131,9 @@ impl Step<'_, '_> {
         let (from, to) = (keys::run_from(lane, marks.forgotten), keys::run_from(lane, end));
         let now = self.now;
         self.overlay.scan(&from, &to, &mut |key, value| {
-            let run = keys::run_fields(key).ok_or_else(|| corrupt("run")).and_then(|fields| Ok((fields, run_visible_until(value)?)));
+            let run = keys::run_fields(key)
+                .ok_or_else(|| corrupt("run"))
+                .and_then(|fields| Ok((fields, run_visible_until(value)?)));
             let ((due, scheduling, _), visible_until) = match run {
                 Ok(run) => run,
                 Err(error) => {

@@ -170,7 +170,8 @@ impl<D: Domain> Machine<D> {
         if now > before.watermark() || before.applied == 0 {
             overlay.put(&keys::fired(now), encode_fired(index));
         }
-        let mut applied = Applied { index, watermark: now, replies: Vec::with_capacity(entry.commands.len()), ..Applied::default() };
+        let mut applied =
+            Applied { index, watermark: now, replies: Vec::with_capacity(entry.commands.len()), ..Applied::default() };
         let hashes = prefetch(&entry.commands, overlay).map_err(|error| error.to_string())?;
         let mut step = Step::new(overlay, &mut self.topics, &mut applied.effects, now, index, self.report_changes);
         step.forget(&mut self.meta, before.watermark()).map_err(|error| error.to_string())?;
@@ -212,7 +213,11 @@ impl<D: Domain> Machine<D> {
             return Err(format!("entry has time {now}, the watermark is at {watermark}"));
         }
         if entry.commands.len() > Generation::COMMANDS_PER_ENTRY_MAX {
-            return Err(format!("entry has {} commands, at most {} can be numbered", entry.commands.len(), Generation::COMMANDS_PER_ENTRY_MAX));
+            return Err(format!(
+                "entry has {} commands, at most {} can be numbered",
+                entry.commands.len(),
+                Generation::COMMANDS_PER_ENTRY_MAX
+            ));
         }
         match entry.commands.iter().position(|command| command.kind.is_none()) {
             Some(number) => Err(unknown_kind(number)),
@@ -249,7 +254,8 @@ fn run(domain: &dyn Domain, step: &mut Step<'_, '_>, kind: Kind, hash: Option<Id
         Kind::Reschedule(command) => step.reschedule(command),
         Kind::RunNow(command) => step.run_now(command),
         Kind::Complete(command) => {
-            let business = command.report.as_ref().map(|report| report.namespace.clone()).zip(Some(command.business.clone()));
+            let business =
+                command.report.as_ref().map(|report| report.namespace.clone()).zip(Some(command.business.clone()));
             let reply = step.complete(command)?;
             match business {
                 Some((namespace, body)) if !body.is_empty() && matches!(reply, Reply::Decided(_)) => {

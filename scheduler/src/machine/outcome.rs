@@ -43,7 +43,9 @@ impl Step<'_, '_> {
         }
         match found.standing {
             Standing::Scheduled => return Err(not_fired()),
-            Standing::Completed(_) | Standing::Dead | Standing::Ended => return Ok(Reply::AlreadyDecided(self.receipt(&found)?)),
+            Standing::Completed(_) | Standing::Dead | Standing::Ended => {
+                return Ok(Reply::AlreadyDecided(self.receipt(&found)?));
+            }
             Standing::Fired(_) | Standing::Retrying => {}
         }
         let attempted = self.attempted(&found)?;
@@ -135,7 +137,9 @@ impl Step<'_, '_> {
         }
         let failed = match &found.standing {
             Standing::Scheduled => return Err(not_fired()),
-            Standing::Completed(_) | Standing::Dead | Standing::Ended => return Ok(Err(Reply::AlreadyDecided(self.receipt(&found)?))),
+            Standing::Completed(_) | Standing::Dead | Standing::Ended => {
+                return Ok(Err(Reply::AlreadyDecided(self.receipt(&found)?)));
+            }
             Standing::Fired(_) => 0,
             Standing::Retrying => {
                 let (_, trigger) = self.row(&found.record)?;
@@ -164,7 +168,13 @@ impl Step<'_, '_> {
         Ok(Attempted { id, trigger, lane: LaneId::new(record.lane.topic(), class), due, fired, failed })
     }
 
-    fn give_up(&mut self, namespace: &str, found: Found, attempted: Attempted, failure: Failure) -> Result<Receipt, Stop> {
+    fn give_up(
+        &mut self,
+        namespace: &str,
+        found: Found,
+        attempted: Attempted,
+        failure: Failure,
+    ) -> Result<Receipt, Stop> {
         let now = self.now;
         self.fail_over(namespace, found, attempted, failure, Stage::Dead, now)
     }

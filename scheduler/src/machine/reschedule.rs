@@ -19,12 +19,28 @@ impl Step<'_, '_> {
     pub(super) fn reschedule(&mut self, command: Reschedule) -> Result<Reply, Stop> {
         let when = check::when(command.when)?;
         check::local(command.local.as_ref())?;
-        self.move_unfired(&command.namespace, &command.id, command.expected_generation, &command.request, Asked::Reschedule, when, command.local)
+        self.move_unfired(
+            &command.namespace,
+            &command.id,
+            command.expected_generation,
+            &command.request,
+            Asked::Reschedule,
+            when,
+            command.local,
+        )
     }
 
     /// Makes a trigger that has not fired due now. It fires with this entry unless its lane is held back.
     pub(super) fn run_now(&mut self, command: RunNow) -> Result<Reply, Stop> {
-        self.move_unfired(&command.namespace, &command.id, command.expected_generation, &command.request, Asked::RunNow, When::After(0), None)
+        self.move_unfired(
+            &command.namespace,
+            &command.id,
+            command.expected_generation,
+            &command.request,
+            Asked::RunNow,
+            When::After(0),
+            None,
+        )
     }
 
     #[expect(clippy::too_many_arguments, reason = "the fields that two commands have in common")]

@@ -1,11 +1,12 @@
 //! What the leader says about whole lanes: runs of plain successes, the floor, releases.
 
-use crate::command::{CompleteRun, RaiseFloor, Release, Token};
+use crate::command::{CompleteRun, RaiseFloor, Release};
 use crate::keys;
 use crate::lane::{Class, Generation, LaneId, Position};
 use crate::read;
 use crate::record::{Lane, Run, RunGroup, encode_release, trigger_id};
 use crate::reply::{Effect, Fired, Refusal, Reply};
+use crate::run_codec::{self, Item};
 use crate::sparse;
 use crate::standing::{self, FiredFacts};
 use crate::store::StoreError;
@@ -19,12 +20,8 @@ const POSITIONS_MAX: usize = 65_536;
 /// Rows one command may put below the floor.
 const FLOOR_ROWS_MAX: usize = 100_000;
 
-/// One success as the command says it.
-struct Success<'c> {
-    position: Position,
-    executor: &'c str,
-    counter: u64,
-}
+/// Places completed before, in order, and the run that the entry being applied has begun itself.
+type Completed = (Vec<u32>, Option<Run>);
 
 fn invalid(field: &'static str, expected: &'static str) -> Stop {
     Refusal::Invalid { field, expected }.into()
@@ -41,12 +38,14 @@ impl Step<'_, '_> {
     /// Plain successes of first attempts. Positions that have not fired, are gone, or were completed before do not count.
     pub(super) fn complete_run(&mut self, command: &CompleteRun) -> Result<Reply, Stop> {
         let (lane, marks) = self.known_lane(command.lane)?;
-        if !lane.class().is_first_attempt() {
-            return Err(invalid("lane", "of first attempts"));
+        if !(1..=POSITIONS_MAX).contains(&command.due_deltas.len()) {
+            return Err(invalid("due_deltas", "1..65,536 positions"));
         }
-        let (token, successes) = successes(command)?;
-        let (candidates, others): (Vec<_>, Vec<_>) = successes
-            .into_iter()
+        for executor in &command.executors {
+            check::executor(executor)?;
+        }
+        let (candidates, others): (Vec<_>, Vec<_>) = run_codec::decode(command)
+            .map_err(malformed)?
             .partition(|success| success.position >= marks.floor && marks.has_fired(success.position, self.now));
         let mut rejected: Vec<Position> = others.into_iter().map(|success| success.position).collect();
         let ids = self.ids_at(lane, &candidates)?;
@@ -73,13 +72,19 @@ impl Step<'_, '_> {
                 };
                 let fired = facts.at(self.overlay, position)?;
                 if last.is_none_or(|(before, _)| before != fired) {
-                    let (fired_time, fired_index) = (fired.time.as_millis(), fired.index);
-                    run.groups.push(RunGroup { fired_time, fired_index, epoch: token.epoch, term: token.term, ..RunGroup::default() });
+                    run.groups.push(RunGroup {
+                        fired_time: fired.time.as_millis(),
+                        fired_index: fired.index,
+                        epoch: success.token.epoch,
+                        term: success.token.term,
+                        ..RunGroup::default()
+                    });
                     last = Some((fired, 0));
                 }
                 if let (Some(group), Some((_, counter_before))) = (run.groups.last_mut(), last.as_mut()) {
-                    group.push(position.generation, &id, success.executor, success.counter, *counter_before);
-                    *counter_before = success.counter;
+                    let counter = success.token.counter;
+                    group.push(position.generation, &id, success.executor, counter, *counter_before);
+                    *counter_before = counter;
                 }
                 accepted += 1;
                 self.effect(Effect::Ended { lane, position });
@@ -98,8 +103,8 @@ impl Step<'_, '_> {
     }
 
     /// The ids of the rows at these positions, where there are rows.
-    fn ids_at(&self, lane: LaneId, successes: &[Success<'_>]) -> Result<Vec<Option<String>>, StoreError> {
-        let one = |success: &Success<'_>| (keys::due(lane, success.position), keys::due(lane, success.position.next()));
+    fn ids_at(&self, lane: LaneId, successes: &[Item<'_>]) -> Result<Vec<Option<String>>, StoreError> {
+        let one = |success: &Item<'_>| (keys::due(lane, success.position), keys::due(lane, success.position.next()));
         let ranges: Vec<_> = successes.iter().map(one).collect();
         let mut ids = vec![None; successes.len()];
         sparse::visit(self.overlay, &ranges, |number, _, value| {
@@ -111,13 +116,13 @@ impl Step<'_, '_> {
 
     /// For each group of successes that one entry scheduled for one moment: the places completed before, and the run
     /// that this entry has begun itself.
-    fn completed_at(&self, lane: LaneId, entries: &[&[Success<'_>]]) -> Result<Vec<(Vec<u32>, Option<Run>)>, StoreError> {
-        let range = |successes: &&[Success<'_>]| {
+    fn completed_at(&self, lane: LaneId, entries: &[&[Item<'_>]]) -> Result<Vec<Completed>, StoreError> {
+        let range = |successes: &&[Item<'_>]| {
             let (due, scheduling) = origin(&successes[0]);
             (keys::run(lane, due, scheduling, 0), keys::run(lane, due, scheduling, u64::MAX))
         };
         let ranges: Vec<_> = entries.iter().map(range).collect();
-        let mut completed = vec![(Vec::new(), None); entries.len()];
+        let mut completed: Vec<Completed> = vec![(Vec::new(), None); entries.len()];
         let index = self.index;
         sparse::visit(self.overlay, &ranges, |number, key, value| {
             let run = Run::decode(value)?;
@@ -192,42 +197,16 @@ fn position(due: u64, generation: u64) -> Position {
 }
 
 /// Due time and scheduling index: what a run is about.
-fn origin(success: &Success<'_>) -> (Timestamp, u64) {
+fn origin(success: &Item<'_>) -> (Timestamp, u64) {
     (success.position.due, success.position.generation.index())
 }
 
-/// Decodes the successes of a run.
-fn successes(command: &CompleteRun) -> Result<(Token, Vec<Success<'_>>), Stop> {
-    let count = command.due_deltas.len();
-    if !(1..=POSITIONS_MAX).contains(&count) || command.generation_deltas.len() != count {
-        return Err(invalid("due_deltas", "1..65,536, as many as generations"));
+/// What a leader's run must not be, as the refusal of it.
+fn malformed(error: run_codec::Malformed) -> Stop {
+    match error {
+        run_codec::Malformed::Lane(_) => invalid("lane", "of first attempts"),
+        run_codec::Malformed::Length { field, .. } => invalid(field, "as many as positions ask for"),
+        run_codec::Malformed::Token => invalid("token", "present"),
+        run_codec::Malformed::Order(_) => invalid("due_deltas", "positions in order, each once"),
     }
-    let token = command.token.ok_or_else(|| invalid("token", "present"))?;
-    if command.counter_deltas.len() != count - 1 {
-        return Err(invalid("counter_deltas", "one less than positions"));
-    }
-    let done: u64 = command.executor_counts.iter().map(|&count| u64::from(count)).sum();
-    if command.executors.len() != command.executor_counts.len() || done != count as u64 {
-        return Err(invalid("executor_counts", "adding up to the positions"));
-    }
-    for executor in &command.executors {
-        check::executor(executor)?;
-    }
-    let mut executors = command.executors.iter().zip(&command.executor_counts).flat_map(|(name, &count)| std::iter::repeat_n(name, count as usize));
-    let (mut due, mut generation, mut counter) = (0u64, 0u64, token.counter);
-    let mut successes: Vec<Success<'_>> = Vec::with_capacity(count);
-    for (item, (&due_delta, &generation_delta)) in command.due_deltas.iter().zip(&command.generation_deltas).enumerate() {
-        due = due.checked_add(due_delta).ok_or_else(|| invalid("due_deltas", "a sum of 64 bits"))?;
-        generation = generation.wrapping_add_signed(generation_delta);
-        if item > 0 {
-            counter = counter.wrapping_add_signed(command.counter_deltas[item - 1]);
-        }
-        let position = position(due, generation);
-        if successes.last().is_some_and(|last| last.position >= position) {
-            return Err(invalid("due_deltas", "positions in order, each once"));
-        }
-        let executor = executors.next().map_or("", String::as_str);
-        successes.push(Success { position, executor, counter });
-    }
-    Ok((token, successes))
 }

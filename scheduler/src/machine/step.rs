@@ -3,7 +3,10 @@
 use crate::keys::{self, IdHash};
 use crate::lane::{Class, Generation, LaneId, Position, TopicId};
 use crate::overlay::{self, Overlay};
-use crate::record::{IdRecord, Lane, Origin, Stage, StoredReceipt, Topic, Trigger, corrupt, encode_history, encode_topic_number, encode_trigger};
+use crate::record::{
+    IdRecord, Lane, Origin, Stage, StoredReceipt, Topic, Trigger, corrupt, encode_history, encode_topic_number,
+    encode_trigger,
+};
 use crate::reply::{Effect, Receipt, Refusal};
 use crate::standing::{self, Facts, Standing};
 use crate::store::{Read, StoreError};
@@ -195,7 +198,14 @@ impl<'s, 'o> Step<'s, 'o> {
     }
 
     /// Writes down that a trigger ended on its own. Its row must be gone already.
-    pub(super) fn end(&mut self, hash: IdHash, id: &str, mut record: IdRecord, lane: LaneId, receipt: &Receipt) -> Result<(), StoreError> {
+    pub(super) fn end(
+        &mut self,
+        hash: IdHash,
+        id: &str,
+        mut record: IdRecord,
+        lane: LaneId,
+        receipt: &Receipt,
+    ) -> Result<(), StoreError> {
         let position = Position { due: receipt.due, generation: receipt.generation };
         let visible_until = standing::visible_until(self.now, self.topic_of(lane)?.settings.retention_ms);
         record.stage = Stage::Ended;

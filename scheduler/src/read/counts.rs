@@ -67,7 +67,11 @@ pub fn minute_counts(store: &dyn Read) -> Result<Vec<MinuteCount>, StoreError> {
 ///
 /// Counts rows as they lie there: for moments not after the watermark these include what has been completed above the
 /// floor.
-pub fn count_dues(store: &dyn Read, from: Timestamp, to: Timestamp) -> Result<Vec<(Timestamp, LaneId, u64)>, StoreError> {
+pub fn count_dues(
+    store: &dyn Read,
+    from: Timestamp,
+    to: Timestamp,
+) -> Result<Vec<(Timestamp, LaneId, u64)>, StoreError> {
     let mut topics: Vec<TopicId> = Vec::new();
     let mut failed = None;
     store.scan(&[keys::TOPIC], &[keys::TOPIC + 1], &mut |key, _| {

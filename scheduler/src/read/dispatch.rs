@@ -32,6 +32,8 @@ pub struct DueRow {
     pub attempt: u32,
     /// Payload and the like.
     pub trigger: Trigger,
+    /// The same as it is stored, without a copy: what [`Trigger`] decodes from.
+    pub value: Bytes,
 }
 
 /// Part of a lane.
@@ -39,6 +41,8 @@ pub struct DueRow {
 pub struct DueRows {
     /// In order.
     pub rows: Vec<DueRow>,
+    /// The last position looked at, of a row that was left out too.
+    pub last: Option<Position>,
     /// Where to go on, as `after`; `None` when everything asked for has been read.
     pub next: Option<Position>,
 }
@@ -69,9 +73,12 @@ pub fn due_rows(
         ControlFlow::Continue(())
     })?;
     let completed = match (found.first(), found.last()) {
-        (Some(&(first, _)), Some(&(last, _))) if lane.class().is_first_attempt() => completed_between(store, lane, first, last)?,
+        (Some(&(first, _)), Some(&(last, _))) if lane.class().is_first_attempt() => {
+            completed_between(store, lane, first, last)?
+        }
         _ => BTreeSet::new(),
     };
+    let last = found.last().map(|&(position, _)| position);
     let mut facts = FiredFacts::new(lane);
     let mut rows = Vec::with_capacity(found.len());
     for (position, value) in found {
@@ -79,18 +86,25 @@ pub fn due_rows(
             continue;
         }
         let (id, trigger) = decode_trigger(&value)?;
+        let value = value.slice(2 + id.len()..);
         let (due, fired, attempt) = match &trigger.progress {
             Some(progress) => (Timestamp::from_millis(progress.due), standing::first_fired(progress), progress.attempt),
             None => (position.due, facts.at(store, position)?, 0),
         };
-        rows.push(DueRow { lane, position, id, due, fired, attempt, trigger });
+        rows.push(DueRow { lane, position, id, due, fired, attempt, trigger, value });
     }
-    Ok(DueRows { rows, next })
+    Ok(DueRows { rows, last, next })
 }
 
 /// Positions of rows in a lane after `after` and up to and including `up_to`, in order, at most `max`; held back or not,
 /// completed ones above the floor included. For whoever decides how far to release a rate-limited lane.
-pub fn due_positions(store: &dyn Read, lane: LaneId, after: Position, up_to: Position, max: usize) -> Result<Vec<Position>, StoreError> {
+pub fn due_positions(
+    store: &dyn Read,
+    lane: LaneId,
+    after: Position,
+    up_to: Position,
+    max: usize,
+) -> Result<Vec<Position>, StoreError> {
     let from = after.next().max(lane_marks(store, lane)?.floor);
     let mut positions = Vec::new();
     scan_lane(store, lane, from, up_to, |position, _| {
@@ -105,7 +119,12 @@ pub fn due_positions(store: &dyn Read, lane: LaneId, after: Position, up_to: Pos
 
 /// Positions at or after `from` that were completed in runs, in order, at most about `max` (the rest of the last run
 /// is returned too). A new leader begins at the lane's floor.
-pub fn ended_positions(store: &dyn Read, lane: LaneId, from: Position, max: usize) -> Result<Vec<Position>, StoreError> {
+pub fn ended_positions(
+    store: &dyn Read,
+    lane: LaneId,
+    from: Position,
+    max: usize,
+) -> Result<Vec<Position>, StoreError> {
     let mut positions = Vec::new();
     let mut last = None;
     scan_runs(store, lane, from, &keys::lane_end(keys::RUN, lane), |due, scheduling, run| {
@@ -122,7 +141,13 @@ pub fn ended_positions(store: &dyn Read, lane: LaneId, from: Position, max: usiz
 }
 
 /// Whether every row of a lane with `from <= position < to` was completed in a run, and there are at most `max`.
-pub(crate) fn all_ended(store: &dyn Read, lane: LaneId, from: Position, to: Position, max: usize) -> Result<bool, StoreError> {
+pub(crate) fn all_ended(
+    store: &dyn Read,
+    lane: LaneId,
+    from: Position,
+    to: Position,
+    max: usize,
+) -> Result<bool, StoreError> {
     let mut rows = Vec::new();
     store.scan(&keys::due(lane, from), &keys::due(lane, to), &mut |key, _| {
         rows.extend(keys::position_of(key));
@@ -137,7 +162,12 @@ pub(crate) fn all_ended(store: &dyn Read, lane: LaneId, from: Position, to: Posi
 }
 
 /// Positions from `first` to `last`, both included, that were completed in runs.
-pub(super) fn completed_between(store: &dyn Read, lane: LaneId, first: Position, last: Position) -> Result<BTreeSet<Position>, StoreError> {
+pub(super) fn completed_between(
+    store: &dyn Read,
+    lane: LaneId,
+    first: Position,
+    last: Position,
+) -> Result<BTreeSet<Position>, StoreError> {
     let mut completed = BTreeSet::new();
     let end = keys::run(lane, last.due, last.generation.index(), u64::MAX);
     scan_runs(store, lane, first, &end, |due, scheduling, run| {
@@ -161,13 +191,17 @@ fn scan_lane(
     mut visit: impl FnMut(Position, &[u8]) -> ControlFlow<()>,
 ) -> Result<(), StoreError> {
     let mut failed = None;
-    store.scan(&keys::due(lane, from), &keys::due(lane, up_to.next()), &mut |key, value| match keys::position_of(key) {
-        Some(position) => visit(position, value),
-        None => {
-            failed = Some(corrupt("trigger"));
-            ControlFlow::Break(())
-        }
-    })?;
+    store.scan(
+        &keys::due(lane, from),
+        &keys::due(lane, up_to.next()),
+        &mut |key, value| match keys::position_of(key) {
+            Some(position) => visit(position, value),
+            None => {
+                failed = Some(corrupt("trigger"));
+                ControlFlow::Break(())
+            }
+        },
+    )?;
     failed.map_or(Ok(()), Err)
 }
 
@@ -181,7 +215,8 @@ pub(super) fn scan_runs(
 ) -> Result<(), StoreError> {
     let mut failed = None;
     store.scan(&keys::run_from(lane, from), to, &mut |key, value| {
-        let run = keys::run_fields(key).ok_or_else(|| corrupt("run")).and_then(|fields| Ok((fields, Run::decode(value)?)));
+        let run =
+            keys::run_fields(key).ok_or_else(|| corrupt("run")).and_then(|fields| Ok((fields, Run::decode(value)?)));
         match run {
             Ok(((due, scheduling, _), run)) => visit(due, scheduling, &run),
             Err(error) => {

@@ -116,7 +116,9 @@ impl ListQuery {
 pub fn list(store: &dyn Read, query: &ListQuery, after: Option<Cursor>) -> Result<Page, StoreError> {
     let topics = Topics::load(store)?;
     let watermark = status(store)?.watermark();
-    let wanted = |topic: &&Topic| topic.namespace == query.namespace && query.topic.as_ref().is_none_or(|name| *name == topic.name);
+    let wanted = |topic: &&Topic| {
+        topic.namespace == query.namespace && query.topic.as_ref().is_none_or(|name| *name == topic.name)
+    };
     let mut page = Page { items: Vec::new(), next: None };
     let mut rows = 0;
     for topic in topics.iter().filter(wanted) {
@@ -188,7 +190,13 @@ pub fn dead_letters(
 }
 
 /// A row of a retry or dead lane.
-fn failed_view(topic: &Topic, lane: LaneId, position: Position, id: &str, trigger: Trigger) -> Result<TriggerView, StoreError> {
+fn failed_view(
+    topic: &Topic,
+    lane: LaneId,
+    position: Position,
+    id: &str,
+    trigger: Trigger,
+) -> Result<TriggerView, StoreError> {
     let outcome = if lane.class() == Class::Dead { Outcome::DeadLettered } else { Outcome::Retrying };
     let receipt = standing::progress_receipt(position, standing::progress(&trigger)?, outcome);
     let created = Timestamp::from_millis(trigger.created);
@@ -211,10 +219,18 @@ enum Found {
 }
 
 impl Chunk {
-    fn read(store: &dyn Read, topic: &Topic, lane: LaneId, watermark: Timestamp, from: Position) -> Result<Self, StoreError> {
+    fn read(
+        store: &dyn Read,
+        topic: &Topic,
+        lane: LaneId,
+        watermark: Timestamp,
+        from: Position,
+    ) -> Result<Self, StoreError> {
         let mut found: BTreeMap<Position, Found> = BTreeMap::new();
         let mut ends = Vec::new();
-        ends.extend(read_keyed(store, keys::DUE, lane, from, |position, value| drop(found.insert(position, Found::Row(value))))?);
+        ends.extend(read_keyed(store, keys::DUE, lane, from, |position, value| {
+            drop(found.insert(position, Found::Row(value)))
+        })?);
         if lane.class().is_first_attempt() {
             ends.extend(read_keyed(store, keys::HISTORY, lane, from, |position, value| {
                 found.insert(position, Found::Ended(value));
@@ -314,10 +330,16 @@ fn read_keyed(
 }
 
 /// Reads runs, whole origins at a time. The last position covered, when there may be more after it.
-fn read_runs(store: &dyn Read, lane: LaneId, from: Position, found: &mut BTreeMap<Position, Found>) -> Result<Option<Position>, StoreError> {
+fn read_runs(
+    store: &dyn Read,
+    lane: LaneId,
+    from: Position,
+    found: &mut BTreeMap<Position, Found>,
+) -> Result<Option<Position>, StoreError> {
     let (mut count, mut last, mut end, mut failed) = (0, None, None, None);
     store.scan(&keys::run_from(lane, from), &keys::lane_end(keys::RUN, lane), &mut |key, value| {
-        let run = keys::run_fields(key).ok_or_else(|| corrupt("run")).and_then(|fields| Ok((fields, Run::decode(value)?)));
+        let run =
+            keys::run_fields(key).ok_or_else(|| corrupt("run")).and_then(|fields| Ok((fields, Run::decode(value)?)));
         let ((due, scheduling, completing), run) = match run {
             Ok(run) => run,
             Err(error) => {

@@ -80,7 +80,9 @@ impl Run {
         let groups = Groups::decode(fields.rest).map_err(|_| corrupt("run"))?.groups;
         let whole = |group: &RunGroup| {
             let items = group.places.len();
-            items == group.ids.len() && items == group.counter_deltas.len() && group.executors.len() == group.executor_counts.len()
+            items == group.ids.len()
+                && items == group.counter_deltas.len()
+                && group.executors.len() == group.executor_counts.len()
         };
         if !groups.iter().all(whole) {
             return Err(corrupt("run"));

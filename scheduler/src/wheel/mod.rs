@@ -21,8 +21,8 @@
 //!
 //! 1. under the lock, [`Wheel::begin_split`], and take a snapshot of the store that has applied exactly what the wheel
 //!    has. From here on triggers of that range are counted one level finer, and such a count may be negative for now;
-//! 2. without the lock, count the rows of the range in the snapshot: per minute for an hour (the stored minute counts
-//!    have them), per second for a minute, per millisecond for a second;
+//! 2. without the lock, count the rows of the range in the snapshot with a [`Recount`]: per minute for an hour (the stored
+//!    minute counts have them), per second for a minute, per millisecond for a second;
 //! 3. under the lock, [`Wheel::finish_split`] adds them.
 //!
 //! The rule that makes this sound: a trigger is counted in the coarsest level that has its slot in use, is not being
@@ -31,14 +31,13 @@
 //!
 //! Until a split is finished its slot counts as possibly due at its start: [`Wheel::next_due`] may be early, never late.
 
+mod recount;
 mod slot;
 mod slots;
 
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, DefaultHasher};
-
 use crate::lane::LaneId;
 use crate::time::{Delay, Timestamp};
+pub use recount::Recount;
 use slot::Slot;
 use slots::Slots;
 
@@ -117,8 +116,8 @@ struct Splitting {
 #[derive(Debug, Default)]
 struct Pending {
     total: i64,
-    /// Without zeros. Looked up, and sorted where it is listed, so the order of the map shows nowhere.
-    lanes: HashMap<LaneId, i64, BuildHasherDefault<DefaultHasher>>,
+    /// By number of the lane, up to the highest seen: topics are numbered in order of first use.
+    lanes: Vec<i64>,
 }
 
 /// How long before a coarse slot begins the wheel asks to be advanced: as late as the millisecond level still reaches it.
@@ -148,7 +147,7 @@ impl Wheel {
     /// If `minute` is not a whole minute, or the wheel has been used for anything but loading.
     pub fn load_minute(&mut self, lane: LaneId, minute: Timestamp, count: i64) {
         assert!(self.loading, "minute counts are loaded into a fresh wheel, and this one has been used");
-        assert!(minute.as_millis() % Level::Minute.width() == 0, "{minute} is not a whole minute");
+        assert!(minute.as_millis().is_multiple_of(Level::Minute.width()), "{minute} is not a whole minute");
         if Level::Minute.split_at(minute).to <= self.first_open() {
             return;
         }
@@ -240,9 +239,9 @@ impl Wheel {
         true
     }
 
-    /// Finishes a split with what the snapshot held: how many triggers of which lane were due when. A moment may be
-    /// exact or the start of the finer slot, may come more than once, and may lie behind [`Wheel::now`]: what has fired
-    /// meanwhile is left out. Nothing happens when the slot has passed.
+    /// Finishes a split with what the snapshot held, usually a [`Recount`]: how many triggers of which lane were due when.
+    /// A moment may be anywhere in the finer slot, may come more than once, and may lie behind [`Wheel::now`]: finer slots
+    /// that have passed are left out. Nothing happens when the slot itself has passed.
     ///
     /// # Panics
     ///
@@ -254,14 +253,19 @@ impl Wheel {
         self.pending.subtract(&coarse);
 
         let finer = split.level.finer();
-        let mut recounted = Slot::default();
+        let (mut recounted, mut kept) = (Slot::default(), Slot::default());
         for (lane, at, count) in counts {
-            assert!(split.from <= at && at < split.to, "a trigger at {at} in the split of {} to {}", split.from, split.to);
+            let (from, to) = (split.from, split.to);
+            assert!(from <= at && at < to, "a trigger at {at} in the split of {from} to {to}");
             recounted.add(lane, count);
             // A slot that has begun is kept whole: it has to be split in its turn, unless it is a millisecond.
             if finer.split_at(at).to > self.first_open() {
-                self.count(finer, at, lane, count);
+                kept.add(lane, count);
+                self.levels[finer as usize].add(finer.slot(at), lane, count);
             }
+        }
+        for (lane, count) in kept.iter() {
+            self.pending.add(lane, count);
         }
         for (lane, count) in counted.iter().flatten() {
             recounted.add(*lane, -count);
@@ -296,7 +300,11 @@ impl Wheel {
         let (at, level, slot) = next?;
         let exact = level == Level::Millisecond;
         let reached = exact || at.as_millis() < self.reach_below(level);
-        let wake = if reached { at } else { earliest.max(Timestamp::from_millis(at.as_millis().saturating_sub(LEAD.as_millis()))) };
+        let wake = if reached {
+            at
+        } else {
+            earliest.max(Timestamp::from_millis(at.as_millis().saturating_sub(LEAD.as_millis())))
+        };
         Some(NextDue { at, exact, wake, lanes: LaneCounts::of(slot.iter()) })
     }
 
@@ -310,17 +318,19 @@ impl Wheel {
 
     /// [`Wheel::pending`] of one lane.
     pub fn pending_in(&self, lane: LaneId) -> u64 {
-        self.pending.lanes.get(&lane).map_or(0, |count| (*count).max(0) as u64)
+        self.pending.lanes.get(lane.number() as usize).map_or(0, |count| (*count).max(0) as u64)
     }
 
     /// [`Wheel::pending`] of every lane that has any.
     pub fn pending_by_lane(&self) -> LaneCounts {
-        LaneCounts::of(self.pending.lanes.iter().map(|(lane, count)| (*lane, *count)))
+        let numbered = (0..).zip(&self.pending.lanes);
+        LaneCounts::of(numbered.filter_map(|(number, count)| Some((LaneId::from_number(number)?, *count))))
     }
 
-    /// Shows every slot in use that begins before `to` and its counts. While a split is under way its coarse slot and the
-    /// finer ones below it are shown with the range of the split: only together do they say what is due there.
-    pub(crate) fn visit(&self, to: Timestamp, mut visit: impl FnMut(Split, &mut dyn Iterator<Item = (LaneId, i64)>)) {
+    /// Shows every count of the slots that begin before `to`, with the range of its slot. While a split is under way its
+    /// coarse slot and the finer ones below it come with the range of the split: only together do they say what is due
+    /// there.
+    pub(crate) fn visit(&self, to: Timestamp, mut visit: impl FnMut(Split, LaneId, i64)) {
         for level in Level::ALL {
             let mut from = level.slot(self.first_open());
             while let Some((number, slot)) = self.levels[level as usize].next(from) {
@@ -329,7 +339,9 @@ impl Wheel {
                     break;
                 }
                 let under_way = self.splitting.iter().find(|s| s.split.covers(range));
-                visit(under_way.map_or(range, |s| s.split), &mut slot.iter());
+                for (lane, count) in slot.iter() {
+                    visit(under_way.map_or(range, |s| s.split), lane, count);
+                }
                 from = number + 1;
             }
         }
@@ -419,7 +431,13 @@ impl Level {
 
     /// The number of the slot that this moment lies in.
     fn slot(self, at: Timestamp) -> u64 {
-        at.as_millis() / self.width()
+        // Spelled out, so that each division is by a constant.
+        match self {
+            Level::Millisecond => at.as_millis(),
+            Level::Second => at.as_millis() / const { Level::Second.width() },
+            Level::Minute => at.as_millis() / const { Level::Minute.width() },
+            Level::Hour => at.as_millis() / const { Level::Hour.width() },
+        }
     }
 
     /// The range of a slot.
@@ -441,7 +459,8 @@ impl Split {
 
 impl LaneCounts {
     fn of(counts: impl Iterator<Item = (LaneId, i64)>) -> Self {
-        let mut counts: Vec<_> = counts.filter(|(_, count)| *count > 0).map(|(lane, count)| (lane, count as u64)).collect();
+        let mut counts: Vec<_> =
+            counts.filter(|(_, count)| *count > 0).map(|(lane, count)| (lane, count as u64)).collect();
         counts.sort_unstable();
         LaneCounts(counts)
     }
@@ -465,11 +484,11 @@ impl LaneCounts {
 impl Pending {
     fn add(&mut self, lane: LaneId, delta: i64) {
         self.total += delta;
-        let count = self.lanes.entry(lane).or_insert(0);
-        *count += delta;
-        if *count == 0 {
-            self.lanes.remove(&lane);
+        let number = lane.number() as usize;
+        if number >= self.lanes.len() {
+            self.lanes.resize(number + 1, 0);
         }
+        self.lanes[number] += delta;
     }
 
     fn subtract(&mut self, slot: &Slot) {

@@ -1,6 +1,8 @@
 //! What the machine should do, said the plain way: every trigger is one value in a map, and time moves by visiting all of
 //! them. Slow and obviously right. Request ids and business commands are left to the scripts.
 
+#![expect(clippy::result_large_err, reason = "refusals are compared, never on a hot path")]
+
 use std::collections::BTreeMap;
 
 use scheduler::command::*;
@@ -14,9 +16,17 @@ pub enum State {
     Scheduled,
     Fired(Fired),
     /// Failed; `ready` when it may be delivered again.
-    Retrying { failure: Receipt, ready: bool },
-    Dead { failure: Receipt },
-    Ended { receipt: Receipt, visible_until: u64 },
+    Retrying {
+        failure: Receipt,
+        ready: bool,
+    },
+    Dead {
+        failure: Receipt,
+    },
+    Ended {
+        receipt: Receipt,
+        visible_until: u64,
+    },
 }
 
 #[derive(Clone, Debug)]
@@ -274,7 +284,17 @@ impl Model {
             due,
             generation,
             version_at: self.now,
-            first: Receipt { log_index: 0, generation, due: ms(due), fired: None, outcome: Outcome::Scheduled, decided: ms(0), executor: String::new(), attempt: 0, token: None },
+            first: Receipt {
+                log_index: 0,
+                generation,
+                due: ms(due),
+                fired: None,
+                outcome: Outcome::Scheduled,
+                decided: ms(0),
+                executor: String::new(),
+                attempt: 0,
+                token: None,
+            },
             fingerprint: command.fingerprint,
             skip: command.skip_when_later_ms,
             state: State::Scheduled,
@@ -317,7 +337,13 @@ impl Model {
     }
 
     /// Ends a trigger, by a report or by a command.
-    fn end(&mut self, id: &str, mut trigger: Trigger, outcome: Outcome, report: Option<&Report>) -> Result<Receipt, Refusal> {
+    fn end(
+        &mut self,
+        id: &str,
+        mut trigger: Trigger,
+        outcome: Outcome,
+        report: Option<&Report>,
+    ) -> Result<Receipt, Refusal> {
         let receipt = Receipt {
             log_index: self.index,
             fired: trigger.fired(),
@@ -403,8 +429,14 @@ impl Model {
 
     /// Ids of the rows in a lane that have not ended, by position.
     pub fn rows(&self, topic: usize, class: Class) -> BTreeMap<Position, String> {
-        let here = |trigger: &Trigger| trigger.topic == topic && trigger.place.0 == class && !matches!(trigger.state, State::Ended { .. });
-        self.ids.iter().filter(|(_, trigger)| here(trigger)).map(|(id, trigger)| (trigger.place.1, id.clone())).collect()
+        let here = |trigger: &Trigger| {
+            trigger.topic == topic && trigger.place.0 == class && !matches!(trigger.state, State::Ended { .. })
+        };
+        self.ids
+            .iter()
+            .filter(|(_, trigger)| here(trigger))
+            .map(|(id, trigger)| (trigger.place.1, id.clone()))
+            .collect()
     }
 
     fn lane(&self, number: u32) -> Result<(usize, Class), Refusal> {
@@ -419,7 +451,9 @@ impl Model {
             return Err(invalid());
         }
         let (mut due, mut generation, mut rejected) = (0, 0i64, Vec::new());
-        for (item, (due_delta, generation_delta)) in command.due_deltas.iter().zip(&command.generation_deltas).enumerate() {
+        for (item, (due_delta, generation_delta)) in
+            command.due_deltas.iter().zip(&command.generation_deltas).enumerate()
+        {
             due += due_delta;
             generation += generation_delta;
             let position = Position { due: ms(due), generation: Generation::from_number(generation as u64) };
@@ -429,7 +463,8 @@ impl Model {
                 Some((id, trigger)) if matches!(trigger.state, State::Fired(_)) => {
                     let first = command.token.unwrap();
                     let token = Some(Token { counter: first.counter + item as u64, ..first });
-                    let report = Report { token, attempt: 1, executor: command.executors[0].clone(), ..Report::default() };
+                    let report =
+                        Report { token, attempt: 1, executor: command.executors[0].clone(), ..Report::default() };
                     self.end(&id, trigger, Outcome::Completed, Some(&report))?;
                 }
                 _ => rejected.push(position),
@@ -457,7 +492,11 @@ impl Model {
     fn release(&mut self, command: &Release, generation: Generation) -> Answer {
         let (number, class) = self.lane(command.lane)?;
         let topic = &mut self.topics[number].1;
-        if class == Class::Dead || topic.settings.rate_milli_per_second == 0 || topic.settings.paused || command.due > self.now {
+        if class == Class::Dead
+            || topic.settings.rate_milli_per_second == 0
+            || topic.settings.paused
+            || command.due > self.now
+        {
             return Err(invalid());
         }
         let asked = Position { due: ms(command.due), generation: Generation::from_number(command.generation) };

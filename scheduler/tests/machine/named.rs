@@ -213,7 +213,11 @@ fn id_reused_after_retention_same_answer_on_every_replica() {
                 }
                 everything_droppable(&mut replica.store, &flushed);
                 let (time, commands) = &log[number];
-                assert_eq!(replica.at(*time, commands.clone()), expected[number], "flush {flush}, crash {crash}, entry {number}");
+                assert_eq!(
+                    replica.at(*time, commands.clone()),
+                    expected[number],
+                    "flush {flush}, crash {crash}, entry {number}"
+                );
                 number += 1;
             }
             assert_eq!(read::digest(&replica.store).unwrap(), read::digest(&plain.store).unwrap());
@@ -225,7 +229,14 @@ fn id_reused_after_retention_same_answer_on_every_replica() {
 #[test]
 fn a_compaction_drops_ids_behind_the_forgotten_mark() {
     let mut replica = Replica::default();
-    replica.at(1_000, vec![set_topic(1, settings(false, 5_000)), Kind::Schedule(schedule("a", 1_000)), Kind::Schedule(schedule("b", 90_000))]);
+    replica.at(
+        1_000,
+        vec![
+            set_topic(1, settings(false, 5_000)),
+            Kind::Schedule(schedule("a", 1_000)),
+            Kind::Schedule(schedule("b", 90_000)),
+        ],
+    );
     replica.one(2_000, run(normal().number(), &[at(1_000, Generation::new(1, 1))]));
     replica.one(3_000, floor(Position::end_of(Timestamp::from_millis(2_500))));
     let droppable = |replica: &Replica| {
@@ -283,7 +294,11 @@ fn entries_that_cannot_be_interpreted_halt() {
         assert_eq!(halt.index, index);
     };
     halts(2, Bytes::from_static(&[0x08]), "cannot be decoded");
-    halts(2, Entry { time: 6_000, level: 2, ..Entry::default() }.encode_to_vec().into(), "needs feature level 2, this build has 1");
+    halts(
+        2,
+        Entry { time: 6_000, level: 2, ..Entry::default() }.encode_to_vec().into(),
+        "needs feature level 2, this build has 1",
+    );
     halts(2, entry(4_999, vec![]), "the watermark is at 5000 ms");
     halts(2, entry(u64::MAX, vec![]), "entry has time");
     halts(1, entry(6_000, vec![]), "entry has index 1, after 1");
@@ -347,7 +362,9 @@ fn forgetting_does_a_bounded_amount_per_entry() {
         }
     }
     assert_eq!((left, entries), (0, 4));
-    assert!(!replica.store.rows().keys().any(|key| [scheduler::keys::ENDED, scheduler::keys::HISTORY].contains(&key[0])));
+    assert!(
+        !replica.store.rows().keys().any(|key| [scheduler::keys::ENDED, scheduler::keys::HISTORY].contains(&key[0]))
+    );
 }
 
 /// A full entry of runs below the floor is forgotten over several entries too.
@@ -357,7 +374,8 @@ fn forgetting_runs_goes_on_where_it_stopped() {
     replica.one(1_000, set_topic(1, settings(false, 5_000)));
     let mut positions = Vec::new();
     for part in 0..3u64 {
-        let commands = (0..2_000).map(|number| Kind::Schedule(schedule(&format!("id-{part}-{number}"), 3_000 + number))).collect();
+        let commands =
+            (0..2_000).map(|number| Kind::Schedule(schedule(&format!("id-{part}-{number}"), 3_000 + number))).collect();
         let replies = replica.at(2_000, commands);
         positions.extend(replies.iter().map(|reply| at(receipt(reply).due.as_millis(), receipt(reply).generation)));
     }
@@ -400,7 +418,9 @@ fn a_reopened_machine_goes_on_as_before() {
 #[test]
 fn topics_are_bounded() {
     let mut replica = Replica::default();
-    let topic = |number: u32| Kind::Schedule(Schedule { topic: format!("t{number}"), ..schedule(&format!("id-{number}"), 90_000) });
+    let topic = |number: u32| {
+        Kind::Schedule(Schedule { topic: format!("t{number}"), ..schedule(&format!("id-{number}"), 90_000) })
+    };
     replica.at(1_000, (0..4_096).map(topic).collect());
     let reply = replica.one(2_000, topic(4_096));
     assert_eq!(reply, Reply::Refused(Refusal::TooManyTopics { max: 4_096 }));
@@ -433,7 +453,14 @@ fn ids_of_an_entry_are_read_at_once() {
     let mut replica = Replica::default();
     replica.at(1_000, vec![Kind::Schedule(schedule("a", 5_000))]);
     let many = Many(replica.store.clone(), std::cell::Cell::new(0));
-    let commands = entry(2_000, vec![Kind::Schedule(schedule("a", 5_000)), Kind::Schedule(schedule("b", 5_000)), Kind::Schedule(schedule("b", 5_000))]);
+    let commands = entry(
+        2_000,
+        vec![
+            Kind::Schedule(schedule("a", 5_000)),
+            Kind::Schedule(schedule("b", 5_000)),
+            Kind::Schedule(schedule("b", 5_000)),
+        ],
+    );
     let mut machine = Machine::open(Stock, &many).unwrap();
     let mut overlay = Overlay::new(&many);
     let applied = machine.apply(2, commands.clone(), &mut overlay).unwrap();

@@ -84,7 +84,8 @@ fn config() -> ProptestConfig {
 /// Looks the numbers of a command up.
 fn resolve(op: &Op, model: &Model, time: u64) -> Kind {
     let id = |number: &u8| format!("id-{number}");
-    let generation = |number: &u8| model.ids.get(&id(number)).map_or(Generation::new(1, 0), |trigger| trigger.generation);
+    let generation =
+        |number: &u8| model.ids.get(&id(number)).map_or(Generation::new(1, 0), |trigger| trigger.generation);
     let namespace = || NAMESPACE.to_owned();
     let lane = |topic: u8, class: u32| {
         let number = model.topics.iter().position(|(own, _)| *own == name(topic)).unwrap_or(9);
@@ -98,7 +99,8 @@ fn resolve(op: &Op, model: &Model, time: u64) -> Kind {
         positions
     };
     let pick_one = |number: usize, lane: LaneId, pick: u64| -> Position {
-        let mut all: Vec<Position> = positions(number, lane).into_iter().flat_map(|position| [position, position.next()]).collect();
+        let mut all: Vec<Position> =
+            positions(number, lane).into_iter().flat_map(|position| [position, position.next()]).collect();
         all.push(Position { due: Timestamp::from_millis(time), generation: Generation::new(0, 0) });
         all.push(Position::end_of(Timestamp::from_millis(time.saturating_sub(1))));
         all[(pick % all.len() as u64) as usize]
@@ -119,9 +121,12 @@ fn resolve(op: &Op, model: &Model, time: u64) -> Kind {
                 other => other,
             }
         }
-        Op::Reschedule(number, when) => {
-            Kind::Reschedule(Reschedule { namespace: namespace(), id: id(number), when: Some(*when), ..Reschedule::default() })
-        }
+        Op::Reschedule(number, when) => Kind::Reschedule(Reschedule {
+            namespace: namespace(),
+            id: id(number),
+            when: Some(*when),
+            ..Reschedule::default()
+        }),
         Op::RunNow(number) => Kind::RunNow(RunNow { namespace: namespace(), id: id(number), ..RunNow::default() }),
         Op::Complete(number, attempt, stale) => {
             let generation = if *stale { Generation::new(1, 0) } else { generation(number) };
@@ -138,22 +143,41 @@ fn resolve(op: &Op, model: &Model, time: u64) -> Kind {
         Op::Run { topic, class, pick } => {
             let (number, lane) = lane(*topic, *class);
             let all = positions(number, lane);
-            let picked: Vec<_> = all.into_iter().enumerate().filter(|(item, _)| pick >> (item % 60) & 3 != 0).map(|(_, position)| position).collect();
+            let picked: Vec<_> = all
+                .into_iter()
+                .enumerate()
+                .filter(|(item, _)| pick >> (item % 60) & 3 != 0)
+                .map(|(_, position)| position)
+                .collect();
             run(lane.number(), &picked)
         }
         Op::Floor { topic, class, pick } => {
             let (number, lane) = lane(*topic, (*class).into());
             let position = pick_one(number, lane, *pick);
-            Kind::RaiseFloor(RaiseFloor { lane: lane.number(), due: position.due.as_millis(), generation: position.generation.number() })
+            Kind::RaiseFloor(RaiseFloor {
+                lane: lane.number(),
+                due: position.due.as_millis(),
+                generation: position.generation.number(),
+            })
         }
         Op::Release { topic, class, pick } => {
             let (number, lane) = lane(*topic, (*class).into());
             let position = pick_one(number, lane, *pick);
-            Kind::Release(Release { lane: lane.number(), due: position.due.as_millis(), generation: position.generation.number() })
+            Kind::Release(Release {
+                lane: lane.number(),
+                due: position.due.as_millis(),
+                generation: position.generation.number(),
+            })
         }
         Op::SetTopic { topic, paused, rate, long, version } => {
             let found = model.topics.iter().find(|(own, _)| *own == name(*topic)).map_or(0, |(_, topic)| topic.version);
-            let retry = RetryPolicy { max_attempts: 3, initial_backoff_ms: 500, max_backoff_ms: 60_000, multiplier_percent: 200, jitter_percent_plus_one: 51 };
+            let retry = RetryPolicy {
+                max_attempts: 3,
+                initial_backoff_ms: 500,
+                max_backoff_ms: 60_000,
+                multiplier_percent: 200,
+                jitter_percent_plus_one: 51,
+            };
             let settings = TopicSettings {
                 paused: *paused,
                 lease_ms: 30_000,
@@ -193,12 +217,20 @@ fn same_as(model: &Model, store: &MemoryStore) -> Result<(), TestCaseError> {
         let receipt = view.as_ref().map(|view| view.receipt.clone());
         prop_assert_eq!(receipt, expected.map(|trigger| trigger.receipt()));
         if let (Some(view), Some(trigger)) = (view, expected) {
-            prop_assert_eq!((view.lane.class(), view.position, view.class), (trigger.place.0, trigger.place.1, trigger.class));
+            prop_assert_eq!(
+                (view.lane.class(), view.position, view.class),
+                (trigger.place.0, trigger.place.1, trigger.class)
+            );
             prop_assert_eq!(view.created, trigger.first.decided);
             prop_assert_eq!(view.content.is_none(), matches!(trigger.state, State::Ended { .. }));
         }
     }
-    let mut listed: Vec<_> = model.ids.iter().filter(|(id, _)| model.get(id).is_some()).map(|(id, trigger)| ((trigger.topic, trigger.place), id.clone())).collect();
+    let mut listed: Vec<_> = model
+        .ids
+        .iter()
+        .filter(|(id, _)| model.get(id).is_some())
+        .map(|(id, trigger)| ((trigger.topic, trigger.place), id.clone()))
+        .collect();
     listed.sort();
     let listed: Vec<_> = listed.into_iter().map(|(_, id)| id).collect();
     let mut ids = Vec::new();
@@ -215,7 +247,9 @@ fn same_as(model: &Model, store: &MemoryStore) -> Result<(), TestCaseError> {
     prop_assert_eq!(ids, listed);
     for topic in 0..model.topics.len() {
         let counts = read::topic_counts(store, TopicId(topic as u32)).unwrap();
-        let count = |wanted: fn(&State) -> bool| model.ids.values().filter(|trigger| trigger.topic == topic && wanted(&trigger.state)).count() as u64;
+        let count = |wanted: fn(&State) -> bool| {
+            model.ids.values().filter(|trigger| trigger.topic == topic && wanted(&trigger.state)).count() as u64
+        };
         prop_assert_eq!(counts.scheduled, count(|state| *state == State::Scheduled));
         prop_assert_eq!(counts.fired, count(|state| matches!(state, State::Fired(_))));
         prop_assert_eq!(counts.retrying, count(|state| matches!(state, State::Retrying { .. })));
@@ -223,16 +257,21 @@ fn same_as(model: &Model, store: &MemoryStore) -> Result<(), TestCaseError> {
         prop_assert_eq!(counts.completed_total, model.completed.get(&topic).copied().unwrap_or(0));
         for class in Class::ALL {
             let lane = LaneId::new(TopicId(topic as u32), class);
-            let rows = read::due_rows(store, lane, Position::MIN, Position::end_of(Timestamp::MAX), 100, 1 << 20).unwrap();
+            let rows =
+                read::due_rows(store, lane, Position::MIN, Position::end_of(Timestamp::MAX), 100, 1 << 20).unwrap();
             prop_assert_eq!(rows.next, None);
-            let ready = |id: &String| matches!(model.ids[id].state, State::Fired(_) | State::Retrying { ready: true, .. });
+            let ready =
+                |id: &String| matches!(model.ids[id].state, State::Fired(_) | State::Retrying { ready: true, .. });
             let expected: Vec<_> = model.rows(topic, class).into_iter().filter(|(_, id)| ready(id)).collect();
             if class != Class::Dead {
                 let found: Vec<_> = rows.rows.iter().map(|row| (row.position, row.id.clone())).collect();
                 prop_assert_eq!(found, expected);
                 for row in rows.rows {
                     let receipt = model.ids[&row.id].receipt();
-                    prop_assert_eq!((Some(row.fired), row.due, row.attempt), (receipt.fired, receipt.due, receipt.attempt));
+                    prop_assert_eq!(
+                        (Some(row.fired), row.due, row.attempt),
+                        (receipt.fired, receipt.due, receipt.attempt)
+                    );
                 }
             }
         }
@@ -241,14 +280,19 @@ fn same_as(model: &Model, store: &MemoryStore) -> Result<(), TestCaseError> {
     let mut minutes: BTreeMap<(u64, LaneId), u64> = BTreeMap::new();
     for trigger in model.ids.values() {
         let (class, position) = trigger.place;
-        let waits = position.due.as_millis() > model.now && class != Class::Dead && !matches!(trigger.state, State::Ended { .. });
+        let waits = position.due.as_millis() > model.now
+            && class != Class::Dead
+            && !matches!(trigger.state, State::Ended { .. });
         let minute = position.due.as_millis() / 60_000;
         if waits && minute > model.now / 60_000 {
             *minutes.entry((minute * 60_000, LaneId::new(TopicId(trigger.topic as u32), class))).or_default() += 1;
         }
     }
     let counted = read::minute_counts(store).unwrap().into_iter();
-    let counted: BTreeMap<_, _> = counted.filter(|count| count.minute.as_millis() > model.now).map(|count| ((count.minute.as_millis(), count.lane), count.count)).collect();
+    let counted: BTreeMap<_, _> = counted
+        .filter(|count| count.minute.as_millis() > model.now)
+        .map(|count| ((count.minute.as_millis(), count.lane), count.count))
+        .collect();
     prop_assert_eq!(counted, minutes);
     Ok(())
 }
@@ -396,46 +440,124 @@ proptest! {
 }
 
 fn text() -> impl Strategy<Value = String> {
-    prop_oneof![Just(NAMESPACE.to_owned()), Just("topic-0".to_owned()), (0u8..7).prop_map(|id| format!("id-{id}")), ".{0,12}"]
+    prop_oneof![
+        Just(NAMESPACE.to_owned()),
+        Just("topic-0".to_owned()),
+        (0u8..7).prop_map(|id| format!("id-{id}")),
+        ".{0,12}"
+    ]
 }
 
 fn number() -> impl Strategy<Value = u64> {
-    prop_oneof![0u64..10, Just(1_000), (0u64..100).prop_map(|number| number << 12), Just(u64::MAX), Just(i64::MAX as u64), any::<u64>()]
+    prop_oneof![
+        0u64..10,
+        Just(1_000),
+        (0u64..100).prop_map(|number| number << 12),
+        Just(u64::MAX),
+        Just(i64::MAX as u64),
+        any::<u64>()
+    ]
 }
 
 /// Commands of every kind with any numbers in them.
 fn wild_command() -> impl Strategy<Value = Kind> {
-    let report = (text(), text(), number(), any::<u32>(), any::<bool>()).prop_map(|(namespace, id, generation, attempt, has)| {
-        let token = if has { token(generation) } else { None };
-        has.then_some(Report { namespace, id, generation, token, attempt, executor: "e".into() })
-    }).boxed();
-    let request = || prop_oneof![Just(Bytes::new()), proptest::collection::vec(any::<u8>(), 0..17).prop_map(Bytes::from), Just(Bytes::from_static(&[0x70; 16]))];
+    let report = (text(), text(), number(), any::<u32>(), any::<bool>())
+        .prop_map(|(namespace, id, generation, attempt, has)| {
+            let token = if has { token(generation) } else { None };
+            has.then_some(Report { namespace, id, generation, token, attempt, executor: "e".into() })
+        })
+        .boxed();
+    let request = || {
+        prop_oneof![
+            Just(Bytes::new()),
+            proptest::collection::vec(any::<u8>(), 0..17).prop_map(Bytes::from),
+            Just(Bytes::from_static(&[0x70; 16]))
+        ]
+    };
     let when = || proptest::option::of(prop_oneof![number().prop_map(When::At), number().prop_map(When::After)]);
     let position = || (0u32..50, number(), number());
-    let policy = || proptest::option::of((any::<u32>(), number(), number(), any::<u32>(), 0u32..200).prop_map(|(max_attempts, initial_backoff_ms, max_backoff_ms, multiplier_percent, jitter_percent_plus_one)| RetryPolicy { max_attempts, initial_backoff_ms, max_backoff_ms, multiplier_percent, jitter_percent_plus_one }));
+    let policy = || {
+        proptest::option::of((any::<u32>(), number(), number(), any::<u32>(), 0u32..200).prop_map(
+            |(max_attempts, initial_backoff_ms, max_backoff_ms, multiplier_percent, jitter_percent_plus_one)| {
+                RetryPolicy {
+                    max_attempts,
+                    initial_backoff_ms,
+                    max_backoff_ms,
+                    multiplier_percent,
+                    jitter_percent_plus_one,
+                }
+            },
+        ))
+    };
     prop_oneof![
-        (text(), text(), text(), when(), 0u32..6, policy(), number()).prop_map(|(namespace, id, topic, when, priority, retry, skip_when_later_ms)| Kind::Schedule(Schedule { namespace, id, topic, when, priority, retry, skip_when_later_ms, ..Schedule::default() })),
-        (text(), text(), number(), request()).prop_map(|(namespace, id, expected_generation, request)| Kind::Cancel(Cancel { namespace, id, expected_generation, request })),
-        (text(), text(), number(), request(), when()).prop_map(|(namespace, id, expected_generation, request, when)| Kind::Reschedule(Reschedule { namespace, id, expected_generation, request, when, local: None })),
-        (text(), text(), number(), request()).prop_map(|(namespace, id, expected_generation, request)| Kind::RunNow(RunNow { namespace, id, expected_generation, request })),
+        (text(), text(), text(), when(), 0u32..6, policy(), number()).prop_map(
+            |(namespace, id, topic, when, priority, retry, skip_when_later_ms)| Kind::Schedule(Schedule {
+                namespace,
+                id,
+                topic,
+                when,
+                priority,
+                retry,
+                skip_when_later_ms,
+                ..Schedule::default()
+            })
+        ),
+        (text(), text(), number(), request()).prop_map(|(namespace, id, expected_generation, request)| Kind::Cancel(
+            Cancel { namespace, id, expected_generation, request }
+        )),
+        (text(), text(), number(), request(), when()).prop_map(
+            |(namespace, id, expected_generation, request, when)| Kind::Reschedule(Reschedule {
+                namespace,
+                id,
+                expected_generation,
+                request,
+                when,
+                local: None
+            })
+        ),
+        (text(), text(), number(), request()).prop_map(|(namespace, id, expected_generation, request)| Kind::RunNow(
+            RunNow { namespace, id, expected_generation, request }
+        )),
         report.clone().prop_map(|report| Kind::Complete(Complete { report, business: Bytes::new() })),
-        (report.clone(), number(), any::<bool>()).prop_map(|(report, retry_after_ms, lease_expired)| Kind::Retry(Retry { report, error: "é".repeat(2_000), retry_after_ms, lease_expired })),
+        (report.clone(), number(), any::<bool>()).prop_map(|(report, retry_after_ms, lease_expired)| Kind::Retry(
+            Retry { report, error: "é".repeat(2_000), retry_after_ms, lease_expired }
+        )),
         report.prop_map(|report| Kind::Fail(Fail { report, error: String::new() })),
-        (0u32..50, proptest::collection::vec((number(), any::<i64>(), any::<i64>(), any::<u32>()), 0..5), any::<bool>()).prop_map(|(lane, items, has)| Kind::CompleteRun(CompleteRun {
-            lane,
-            due_deltas: items.iter().map(|item| item.0).collect(),
-            generation_deltas: items.iter().map(|item| item.1).collect(),
-            executors: items.iter().map(|_| "e".to_owned()).collect(),
-            executor_counts: items.iter().map(|item| if has { 1 } else { item.3 }).collect(),
-            token: token(u64::MAX),
-            counter_deltas: items.iter().skip(1).map(|item| item.2).collect(),
-        })),
+        (
+            0u32..50,
+            proptest::collection::vec((number(), any::<i64>(), any::<i64>(), any::<u32>()), 0..5),
+            any::<bool>()
+        )
+            .prop_map(|(lane, items, has)| Kind::CompleteRun(CompleteRun {
+                lane,
+                due_deltas: items.iter().map(|item| item.0).collect(),
+                generation_deltas: items.iter().map(|item| item.1).collect(),
+                executors: items.iter().map(|_| "e".to_owned()).collect(),
+                executor_counts: items.iter().map(|item| if has { 1 } else { item.3 }).collect(),
+                token: token(u64::MAX),
+                counter_deltas: items.iter().skip(1).map(|item| item.2).collect(),
+            })),
         position().prop_map(|(lane, due, generation)| Kind::Release(Release { lane, due, generation })),
         position().prop_map(|(lane, due, generation)| Kind::RaiseFloor(RaiseFloor { lane, due, generation })),
-        (text(), text(), number()).prop_map(|(namespace, id, generation)| Kind::SkipLate(SkipLate { namespace, id, generation })),
-        (text(), text(), number(), policy(), number(), number()).prop_map(|(namespace, topic, version, retry, lease_ms, retention_ms)| Kind::SetTopic(SetTopic { namespace, topic, version, settings: Some(TopicSettings { lease_ms, retry, retention_ms, ..TopicSettings::default() }) })),
-        (text(), text(), number(), request()).prop_map(|(namespace, id, expected_generation, request)| Kind::Requeue(Requeue { namespace, id, expected_generation, request })),
-        (text(), text(), number(), request()).prop_map(|(namespace, id, expected_generation, request)| Kind::Drop(Drop { namespace, id, expected_generation, request })),
+        (text(), text(), number()).prop_map(|(namespace, id, generation)| Kind::SkipLate(SkipLate {
+            namespace,
+            id,
+            generation
+        })),
+        (text(), text(), number(), policy(), number(), number()).prop_map(
+            |(namespace, topic, version, retry, lease_ms, retention_ms)| Kind::SetTopic(SetTopic {
+                namespace,
+                topic,
+                version,
+                settings: Some(TopicSettings { lease_ms, retry, retention_ms, ..TopicSettings::default() })
+            })
+        ),
+        (text(), text(), number(), request()).prop_map(|(namespace, id, expected_generation, request)| Kind::Requeue(
+            Requeue { namespace, id, expected_generation, request }
+        )),
+        (text(), text(), number(), request()).prop_map(|(namespace, id, expected_generation, request)| Kind::Drop(
+            Drop { namespace, id, expected_generation, request }
+        )),
         (text(), text()).prop_map(|(namespace, body)| Kind::Business(Business { namespace, body: body.into() })),
     ]
 }

@@ -31,7 +31,21 @@ macro_rules! scripts {
     )* };
 }
 
-scripts!(schedule, cancel, reschedule, requests, outcomes, runs, pause, rate, dead_letters, retention, list, counts, business);
+scripts!(
+    schedule,
+    cancel,
+    reschedule,
+    requests,
+    outcomes,
+    runs,
+    pause,
+    rate,
+    dead_letters,
+    retention,
+    list,
+    counts,
+    business
+);
 
 /// Every script is run by a test.
 #[test]
@@ -82,10 +96,15 @@ fn run_case(lines: &[Line<'_>], together: bool) -> Vec<String> {
     let mut entries: Vec<(u64, Vec<Line<'_>>, Vec<Line<'_>>)> = Vec::new();
     for &(number, line) in lines {
         if let Some(time) = line.strip_prefix('@') {
-            entries.push((time.parse().unwrap_or_else(|_| panic!("line {number}: time {time}")), Vec::new(), Vec::new()));
+            entries.push((
+                time.parse().unwrap_or_else(|_| panic!("line {number}: time {time}")),
+                Vec::new(),
+                Vec::new(),
+            ));
             continue;
         }
-        let (_, commands, reads) = entries.last_mut().unwrap_or_else(|| panic!("line {number}: before the first entry"));
+        let (_, commands, reads) =
+            entries.last_mut().unwrap_or_else(|| panic!("line {number}: before the first entry"));
         match line.trim().strip_prefix("? ") {
             Some(question) => reads.push((number, question)),
             None if reads.is_empty() => commands.push((number, line.trim())),
@@ -206,7 +225,8 @@ impl<'t> Words<'t> {
     fn lane(&self, machine: &Machine<Stock>) -> LaneId {
         let value = self.id();
         let (topic, class) = value.split_once('/').unwrap_or_else(|| panic!("line {}: lane {value}", self.line));
-        let topic = machine.topics().find(NAMESPACE, topic).unwrap_or_else(|| panic!("line {}: topic {topic}", self.line));
+        let topic =
+            machine.topics().find(NAMESPACE, topic).unwrap_or_else(|| panic!("line {}: topic {topic}", self.line));
         topic.lane(class_of(class))
     }
 }
@@ -229,9 +249,14 @@ fn command(line: usize, text: &str, machine: &Machine<Stock>) -> Kind {
     match words.bare[0] {
         "schedule" => Kind::Schedule(schedule(&words)),
         "cancel" => Kind::Cancel(Cancel { namespace, id: words.id(), expected_generation, request }),
-        "reschedule" => {
-            Kind::Reschedule(Reschedule { namespace, id: words.id(), expected_generation, request, when: words.when(), local: None })
-        }
+        "reschedule" => Kind::Reschedule(Reschedule {
+            namespace,
+            id: words.id(),
+            expected_generation,
+            request,
+            when: words.when(),
+            local: None,
+        }),
         "run-now" => Kind::RunNow(RunNow { namespace, id: words.id(), expected_generation, request }),
         "requeue" => Kind::Requeue(Requeue { namespace, id: words.id(), expected_generation, request }),
         "drop" => Kind::Drop(Drop { namespace, id: words.id(), expected_generation, request }),
@@ -369,7 +394,9 @@ fn show_refusal(refusal: &Refusal) -> String {
             format!("version-mismatch found={}.{}", found.index(), found.place())
         }
         Refusal::RequestTooOld { window_ms } => format!("request-too-old window={window_ms}"),
-        Refusal::BeyondHorizon { due, horizon } => format!("beyond-horizon due={} horizon={}", due.as_millis(), horizon.as_millis()),
+        Refusal::BeyondHorizon { due, horizon } => {
+            format!("beyond-horizon due={} horizon={}", due.as_millis(), horizon.as_millis())
+        }
         Refusal::StaleTopicVersion { given, found } => format!("stale-version given={given} found={found}"),
         Refusal::TooManyTopics { max } => format!("too-many-topics max={max}"),
         Refusal::Invalid { field, .. } => format!("invalid {field}"),
@@ -413,7 +440,8 @@ fn answer(line: usize, text: &str, store: &dyn Read, machine: &Machine<Stock>) -
             let mut after = None;
             loop {
                 let limit = words.number("limit", 100) as usize;
-                let page = read::dead_letters(store, NAMESPACE, words.named.get("topic").copied(), after, limit).unwrap();
+                let page =
+                    read::dead_letters(store, NAMESPACE, words.named.get("topic").copied(), after, limit).unwrap();
                 assert!(page.items.len() <= limit);
                 ids.extend(page.items.into_iter().map(|view| view.id));
                 after = page.next;
@@ -425,7 +453,9 @@ fn answer(line: usize, text: &str, store: &dyn Read, machine: &Machine<Stock>) -
         "due" => {
             let after = words.named.get("after").map_or(Position::MIN, |value| words.position(value));
             let up_to = Position::end_of(Timestamp::MAX);
-            let rows = read::due_rows(store, words.lane(machine), after, up_to, words.number("limit", 100) as usize, 1 << 20).unwrap();
+            let rows =
+                read::due_rows(store, words.lane(machine), after, up_to, words.number("limit", 100) as usize, 1 << 20)
+                    .unwrap();
             let mut shown: Vec<_> = rows.rows.iter().map(|row| format!("{}/{}", row.id, row.attempt)).collect();
             if let Some(next) = rows.next {
                 shown.push(format!("next={}", show_position(next)));
@@ -433,7 +463,13 @@ fn answer(line: usize, text: &str, store: &dyn Read, machine: &Machine<Stock>) -
             shown.join(" ")
         }
         "held" => {
-            let positions = read::due_positions(store, words.lane(machine), Position::MIN, Position::end_of(machine.watermark()), 100);
+            let positions = read::due_positions(
+                store,
+                words.lane(machine),
+                Position::MIN,
+                Position::end_of(machine.watermark()),
+                100,
+            );
             positions.unwrap().into_iter().map(show_position).collect::<Vec<_>>().join(" ")
         }
         "ended" => {
@@ -444,7 +480,11 @@ fn answer(line: usize, text: &str, store: &dyn Read, machine: &Machine<Stock>) -
             let lane = read::lane(store, words.lane(machine)).unwrap();
             assert_eq!(lane, machine.topics().lane(words.lane(machine)), "line {line}: the mirror differs");
             let released = lane.released.map_or("all".to_owned(), show_position);
-            format!("floor={} forgotten={} released={released}", show_position(lane.floor), show_position(lane.forgotten))
+            format!(
+                "floor={} forgotten={} released={released}",
+                show_position(lane.floor),
+                show_position(lane.forgotten)
+            )
         }
         "counts" => {
             let topic = read::find_topic(store, NAMESPACE, &words.id()).unwrap().unwrap();
@@ -456,16 +496,27 @@ fn answer(line: usize, text: &str, store: &dyn Read, machine: &Machine<Stock>) -
         }
         "minutes" => {
             let counts = read::minute_counts(store).unwrap();
-            let shown: Vec<_> = counts.iter().map(|count| format!("{}/{:?}={}", count.minute.as_millis(), count.lane.class(), count.count)).collect();
+            let shown: Vec<_> = counts
+                .iter()
+                .map(|count| format!("{}/{:?}={}", count.minute.as_millis(), count.lane.class(), count.count))
+                .collect();
             shown.join(" ")
         }
         "dues" => {
             let (from, to) = (words.number("from", 0), words.number("to", u64::MAX));
             let counts = read::count_dues(store, Timestamp::from_millis(from), Timestamp::from_millis(to)).unwrap();
-            let shown: Vec<_> = counts.iter().map(|(due, lane, count)| format!("{}/{:?}={count}", due.as_millis(), lane.class())).collect();
+            let shown: Vec<_> = counts
+                .iter()
+                .map(|(due, lane, count)| format!("{}/{:?}={count}", due.as_millis(), lane.class()))
+                .collect();
             shown.join(" ")
         }
-        "topics" => read::topics(store).unwrap().iter().map(|topic| format!("{}/{}", topic.name, topic.version)).collect::<Vec<_>>().join(" "),
+        "topics" => read::topics(store)
+            .unwrap()
+            .iter()
+            .map(|topic| format!("{}/{}", topic.name, topic.version))
+            .collect::<Vec<_>>()
+            .join(" "),
         "rows" => {
             let tag = u8::from_str_radix(&words.id(), 16).unwrap();
             let mut count = 0;

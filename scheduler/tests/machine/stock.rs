@@ -61,7 +61,8 @@ impl Domain for Stock {
                 self.buy(cx, item, user)
             }
             ["leave", user] => {
-                let cancel = Cancel { namespace: namespace.to_owned(), id: format!("hold-{user}"), ..Cancel::default() };
+                let cancel =
+                    Cancel { namespace: namespace.to_owned(), id: format!("hold-{user}"), ..Cancel::default() };
                 if cx.cancel(cancel)?.is_err() { refused("too-late") } else { Ok(Bytes::from_static(b"left")) }
             }
             ["foreign"] => cx.put(&[0x11, 1], vec![]).map(|()| Bytes::new()),
