@@ -101,7 +101,7 @@ async fn openraft_suite_passes() {
     Suite::test_all(Stores { cache_bytes: 64 << 20 }).await.expect("suite");
 }
 
-/// Red when `Writer::encode` in `log/writer.rs` does not remember the place of an entry.
+/// Red when `Writer::put` in `log/writer.rs` forgets to add `self.end` to the offset.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn openraft_suite_passes_when_entries_are_read_from_disk() {
     Suite::test_all(Stores { cache_bytes: 0 }).await.expect("suite");

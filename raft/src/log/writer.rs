@@ -270,7 +270,8 @@ impl Writer {
                 moved.push((group.clone(), index, old, new));
             }
         }
-        self.flush(true)?;
+        // Readable from here on, durable before the old segment goes.
+        self.flush(false)?;
         for (group, index, old, new) in moved {
             let mut group = group.lock();
             if group.places.get(index) == Some(old) {
