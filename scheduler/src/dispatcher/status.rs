@@ -36,6 +36,8 @@ pub struct SessionStatus {
     pub executor: Arc<str>,
     /// Tenant.
     pub namespace: Arc<str>,
+    /// Names of its topics, as far as they exist.
+    pub topics: Vec<Arc<str>>,
     /// Deliveries it works on.
     pub in_flight: u32,
     /// Deliveries it may hold at once.
@@ -89,6 +91,11 @@ impl Dispatcher {
             session,
             executor: open.executor.clone(),
             namespace: open.namespace.clone(),
+            topics: open
+                .topics
+                .iter()
+                .filter_map(|id| Some(self.topics.get(id)?.info.name.clone()))
+                .collect(),
             in_flight: open.in_flight,
             in_flight_max: open.in_flight_max,
             credit: open.credit,

@@ -88,7 +88,8 @@ impl Cursor {
 }
 
 impl ListQuery {
-    fn matches(&self, view: &TriggerView) -> bool {
+    /// Whether a trigger meets the conditions on state, due time and labels. Namespace and topic are not looked at.
+    pub fn matches(&self, view: &TriggerView) -> bool {
         let state = if view.state == Outcome::Retrying { Outcome::Fired } else { view.state };
         let labelled = |label: &Label| view.content.as_ref().is_some_and(|content| content.labels.contains(label));
         (self.states.is_empty() || self.states.contains(&state) || self.states.contains(&view.state))

@@ -16,7 +16,8 @@ pub use receipt::StoredReceipt;
 pub(crate) use run::run_visible_until;
 pub use run::{Run, RunGroup};
 pub use topic::{Lane, Topic};
-pub(crate) use topic::{decode_topic_number, default_settings, encode_topic_number};
+pub use topic::default_settings;
+pub(crate) use topic::{decode_topic_number, encode_topic_number};
 pub use trigger::{Progress, Trigger};
 pub(crate) use trigger::{decode_trigger, encode_history, encode_trigger, trigger_id};
 

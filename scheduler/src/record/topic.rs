@@ -50,7 +50,7 @@ struct TopicRow {
 }
 
 /// What holds for a topic that nobody has set up.
-pub(crate) fn default_settings() -> TopicSettings {
+pub fn default_settings() -> TopicSettings {
     TopicSettings {
         paused: false,
         lease_ms: 30_000,
@@ -64,6 +64,8 @@ pub(crate) fn default_settings() -> TopicSettings {
         rate_milli_per_second: 0,
         concurrency_max: 0,
         retention_ms: 7 * 86_400_000,
+        rate_per_second_total: 0,
+        concurrency_total: 0,
     }
 }
 
