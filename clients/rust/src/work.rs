@@ -4,8 +4,7 @@ use proto::v1::executor_service_client::ExecutorServiceClient;
 use proto::v1::{
     CompleteRequest, CompleteResponse, PollRequest, PollResponse, WorkRequest, WorkResponse,
 };
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
+use futures::Stream;
 use tonic::transport::Channel;
 
 use crate::call::{Client, How, MESSAGE_BYTES_MAX};
@@ -35,12 +34,12 @@ impl Client {
     pub async fn work(
         &self,
         endpoint: &str,
-        requests: mpsc::Receiver<WorkRequest>,
+        requests: impl Stream<Item = WorkRequest> + Send + 'static,
     ) -> Result<WorkStream, Error> {
         let channel = self.inner.channel(endpoint)?;
         let timeout = self.policy.attempt;
         let mut service = service(channel);
-        let opening = service.work(ReceiverStream::new(requests));
+        let opening = service.work(requests);
         match tokio::time::timeout(timeout, opening).await {
             Ok(Ok(answer)) => Ok(WorkStream {
                 endpoint: endpoint.to_owned(),
