@@ -76,9 +76,10 @@ impl RunOptions {
 /// Ready at the first SIGINT or SIGTERM. The second one ends the process at once.
 pub async fn shutdown_signal() {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) =
-        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
+    let (Ok(mut interrupt), Ok(mut terminate)) = (
+        signal(SignalKind::interrupt()),
+        signal(SignalKind::terminate()),
+    ) else {
         // Without handlers the default applies: the process ends, leases run out, triggers are delivered again.
         return std::future::pending().await;
     };

@@ -277,9 +277,16 @@ mod tests {
 
     #[tokio::test]
     async fn one_that_leaves_children_behind_is_not_waited_for() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let pid_file = directory.path().join("pid");
+        let line = format!("sleep 60 & echo $! > {}", pid_file.display());
         let begun = Instant::now();
-        assert_eq!(shell("sleep 20 & exit 0", "").await, Outcome::Success);
-        assert!(begun.elapsed() < Duration::from_secs(10));
+        assert_eq!(shell(&line, "").await, Outcome::Success);
+        assert!(begun.elapsed() < Duration::from_secs(30));
+        let text = std::fs::read_to_string(&pid_file).expect("it was written");
+        let child = rustix::process::Pid::from_raw(text.trim().parse().expect("a number"));
+        rustix::process::kill_process(child.expect("not zero"), rustix::process::Signal::KILL)
+            .expect("it was left alone");
     }
 
     /// Red when `process_group(0)` is taken away: the grandchild lives on.
