@@ -43,7 +43,9 @@ all_named!("bosingak.admin.v1", admin: StatusResponse TransferLeaderResponse Add
 /// also there as text.
 pub fn value<M: Named>(message: &M) -> Result<Value, Failure> {
     let failed = |error: String| Failure::error(format!("{} as JSON: {error}", M::NAME));
-    let descriptor = POOL.get_message_by_name(M::NAME).ok_or_else(|| failed("unknown".to_owned()))?;
+    let descriptor = POOL
+        .get_message_by_name(M::NAME)
+        .ok_or_else(|| failed("unknown".to_owned()))?;
     let dynamic = DynamicMessage::decode(descriptor, message.encode_to_vec().as_slice())
         .map_err(|error| failed(error.to_string()))?;
     let options = SerializeOptions::new().skip_default_fields(false);
@@ -88,12 +90,18 @@ mod tests {
 
     #[test]
     fn payloads_are_shown_in_both_forms() {
-        let text = Trigger { payload: "보신각".into(), ..Trigger::default() };
+        let text = Trigger {
+            payload: "보신각".into(),
+            ..Trigger::default()
+        };
         let value = value(&text).expect("it is a message");
         assert_eq!(value["payloadText"], "보신각");
         assert_eq!(value["payload"], "67O07Iug6rCB");
         assert_eq!(value["generation"], "0");
-        let bytes = Trigger { payload: vec![0xff].into(), ..Trigger::default() };
+        let bytes = Trigger {
+            payload: vec![0xff].into(),
+            ..Trigger::default()
+        };
         let value = super::value(&bytes).expect("it is a message");
         assert_eq!(value["payload"], "/w==");
         assert!(value.get("payloadText").is_none());
@@ -101,7 +109,11 @@ mod tests {
 
     #[test]
     fn what_is_printed_can_be_read() {
-        let request = ScheduleRequest { id: "x".into(), topic: "t".into(), ..Default::default() };
+        let request = ScheduleRequest {
+            id: "x".into(),
+            topic: "t".into(),
+            ..Default::default()
+        };
         let printed = value(&request).expect("it is a message");
         let mut printed = printed.as_object().expect("an object").clone();
         printed.remove("payloadText");

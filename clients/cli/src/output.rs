@@ -30,7 +30,11 @@ impl Output {
     pub fn new(format: Format) -> Self {
         let stdout = std::io::stdout().lock();
         let colour = std::env::var_os("NO_COLOR").is_none() && stdout.is_terminal();
-        Output { format, stdout: std::io::BufWriter::new(stdout), colour }
+        Output {
+            format,
+            stdout: std::io::BufWriter::new(stdout),
+            colour,
+        }
     }
 
     /// Whether a program reads this.
@@ -54,7 +58,12 @@ impl Output {
     }
 
     /// A list: one document under `key`, or a line for each.
-    pub fn list(&mut self, key: &str, items: Vec<Value>, more: Option<&str>) -> Result<(), Failure> {
+    pub fn list(
+        &mut self,
+        key: &str,
+        items: Vec<Value>,
+        more: Option<&str>,
+    ) -> Result<(), Failure> {
         if self.format == Format::Jsonl {
             for item in items {
                 writeln!(self.stdout, "{item}")?;
@@ -100,7 +109,11 @@ impl Output {
 
     /// In red, where there is colour.
     pub fn alarming(&self, text: &str) -> String {
-        if self.colour { format!("\x1b[31m{text}\x1b[0m") } else { text.to_owned() }
+        if self.colour {
+            format!("\x1b[31m{text}\x1b[0m")
+        } else {
+            text.to_owned()
+        }
     }
 }
 
@@ -111,4 +124,3 @@ pub fn remark(format: Format, text: &str) {
         let _ = writeln!(std::io::stderr(), "{text}");
     }
 }
-
