@@ -12,6 +12,7 @@ pub mod ports;
 pub mod proc_stat;
 pub mod process;
 pub mod record;
+pub mod route;
 pub mod wait;
 pub mod worker;
 

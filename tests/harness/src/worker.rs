@@ -51,6 +51,8 @@ pub struct Reported {
     pub partition: u32,
     /// What was said.
     pub report: Report,
+    /// Term of the leader whose stream brought the answer.
+    pub stream_term: u64,
 }
 
 /// Is told what an executor sees.

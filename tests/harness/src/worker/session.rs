@@ -26,6 +26,7 @@ struct State {
     partition: u32,
     held: HashMap<u64, Held>,
     sequence: u64,
+    stream_term: u64,
 }
 
 enum Ended {
@@ -51,6 +52,7 @@ pub(super) async fn run(
         partition,
         held: HashMap::new(),
         sequence: 0,
+        stream_term: 0,
     };
     loop {
         let leader = leaders
@@ -59,6 +61,7 @@ pub(super) async fn run(
             .cloned()
             .unwrap_or_default();
         if let Some((to_server, mut from_server)) = state.open(&leader).await {
+            state.stream_term = leader.term;
             let ended = state
                 .serve(
                     &leader,
@@ -211,6 +214,7 @@ impl State {
                     attempt: delivery.attempt,
                     partition: delivery.partition,
                     report,
+                    stream_term: 0,
                 },
                 outcome,
                 repeat: false,
@@ -228,6 +232,7 @@ impl State {
             let Some(held) = self.held.get_mut(&result.sequence) else {
                 continue;
             };
+            held.reported.stream_term = self.stream_term;
             self.setup
                 .sink
                 .answered(&self.setup.name, &held.reported, &result, answered_us);
