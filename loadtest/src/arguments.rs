@@ -29,7 +29,7 @@ pub struct Arguments {
     /// Writes the report as JSON.
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
-    /// Added to every sync of the log of spawned nodes, such as 1100us or 2ms.
+    /// Added to every sync of the log of spawned nodes: whole milliseconds, such as 2ms.
     #[arg(long, value_parser = length, default_value = "0ms")]
     pub sync_delay: Duration,
     /// Where spawned nodes keep their data; a real disk.
@@ -217,17 +217,16 @@ fn one_line(error: &str) -> String {
     paragraph.join(" ").trim_start_matches("error: ").to_owned()
 }
 
-/// "1100us", "2ms", "1s".
+/// "2ms", "1s".
 fn length(text: &str) -> Result<Duration, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let number: u64 = digits
         .parse()
-        .map_err(|_| "expected a length such as 1100us, 2ms or 1s".to_owned())?;
+        .map_err(|_| "expected a length such as 2ms or 1s".to_owned())?;
     match &text[digits.len()..] {
-        "us" => Ok(Duration::from_micros(number)),
         "ms" => Ok(Duration::from_millis(number)),
         "s" => Ok(Duration::from_secs(number)),
-        _ => Err("expected a unit: us, ms or s".into()),
+        _ => Err("expected a unit: ms or s".into()),
     }
 }
 
@@ -273,9 +272,9 @@ mod tests {
 
     #[test]
     fn right_usage_is_understood() {
-        let arguments = read("burst --count 5 --sync-delay 1100us").unwrap();
+        let arguments = read("burst --count 5 --sync-delay 2ms").unwrap();
         assert_eq!((arguments.nodes(), arguments.count), (3, Some(5)));
-        assert_eq!(arguments.sync_delay, Duration::from_micros(1_100));
+        assert_eq!(arguments.sync_delay, Duration::from_millis(2));
         assert_eq!(
             read("schedule --endpoint http://127.0.0.1:1")
                 .unwrap()

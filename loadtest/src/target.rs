@@ -47,7 +47,7 @@ impl Target {
                 }
                 .with(
                     "raft.sync_delay",
-                    &format!("\"{}us\"", arguments.sync_delay.as_micros()),
+                    &format!("\"{}ms\"", arguments.sync_delay.as_millis()),
                 );
                 Some(Cluster::start(options).await?)
             }

@@ -1,5 +1,6 @@
 //! Processes killed all at once, and logs with a torn end.
 
+use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use checkers::Options as Allowed;
@@ -45,29 +46,24 @@ async fn all_three_killed_at_once_and_restarted() {
     scene.verdict(&Allowed::default()).await;
 }
 
-/// One node after the other is killed and loses the end of its newest log file, as a torn write would leave it; it
-/// starts again and catches up, and nothing a majority acknowledged is lost.
+/// One node after the other is killed and has the end of its newest log record zeroed, as a torn write would leave it;
+/// it starts again and catches up, and nothing a majority acknowledged is lost.
 ///
 /// Red when replay stops the node at a record cut short, instead of cutting it off.
 #[tokio::test]
 async fn torn_last_log_record() {
     let mut scene = Scene::three().await.unwrap();
     let _worker = scene.worker("e1", "torn", |_| Act::Succeed).await.unwrap();
-    for (round, torn_bytes) in [(1, 1), (2, 7), (3, 40)] {
-        let topic = format!("torn-{round}");
+    for (node, torn_bytes) in [(1, 1), (2, 7), (3, 40)] {
+        let topic = format!("torn-{node}");
         scene.schedule(&topic, 200, in_ms(3_600_000)).await;
-        scene.cluster.kill(round).unwrap();
-        let newest = newest_log_file(&scene.cluster.node(round).data()).expect("a log file");
-        let file = std::fs::File::options().write(true).open(&newest).unwrap();
-        let length = written(&newest);
-        assert!(
-            length > torn_bytes,
-            "{} holds {length} bytes",
-            newest.display()
-        );
-        file.set_len(length - torn_bytes).unwrap();
-        drop(file);
-        scene.cluster.spawn(round).unwrap();
+        scene.cluster.kill(node).unwrap();
+        // The other two acknowledge these, and with them everything before.
+        scene
+            .schedule(&format!("{topic}-without"), 40, in_ms(3_600_000))
+            .await;
+        tear(&scene.cluster.node(node).data(), torn_bytes);
+        scene.cluster.spawn(node).unwrap();
         scene.cluster.ready().await.unwrap();
     }
     scene.schedule("torn", 50, in_ms(100)).await;
@@ -80,25 +76,32 @@ async fn torn_last_log_record() {
     scene.verdict(&Allowed::default()).await;
 }
 
-/// Length without zeros that were allocated ahead.
-fn written(file: &Path) -> u64 {
-    let bytes = std::fs::read(file).unwrap();
+/// Zeroes the last `torn_bytes` bytes that were written to the newest log file.
+fn tear(data: &Path, torn_bytes: usize) {
+    let newest = newest_log_file(data).expect("a log file");
+    let bytes = std::fs::read(&newest).unwrap();
+    let end = written(&bytes);
+    assert!(end > torn_bytes, "{} holds {end} bytes", newest.display());
+    let mut file = std::fs::File::options().write(true).open(&newest).unwrap();
+    file.seek(SeekFrom::Start((end - torn_bytes) as u64))
+        .unwrap();
+    file.write_all(&vec![0; torn_bytes]).unwrap();
+}
+
+/// Length without the zeros that were allocated ahead.
+fn written(bytes: &[u8]) -> usize {
     bytes
         .iter()
         .rposition(|byte| *byte != 0)
-        .map_or(0, |at| at as u64 + 1)
+        .map_or(0, |at| at + 1)
 }
 
-/// The file of the log that was written last.
+/// The segment of the log that was written last; segments are numbered.
 fn newest_log_file(data: &Path) -> Option<PathBuf> {
     let entries = std::fs::read_dir(data.join("log")).ok()?;
     entries
         .flatten()
         .map(|entry| entry.path())
-        .filter(|path| path.is_file() && written(path) > 64)
-        .max_by_key(|path| {
-            path.metadata()
-                .and_then(|metadata| metadata.modified())
-                .ok()
-        })
+        .filter(|path| path.extension().is_some_and(|ending| ending == "log"))
+        .max()
 }
