@@ -1,0 +1,1 @@
+//! `bosingak` against a real cluster.
