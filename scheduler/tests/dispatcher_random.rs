@@ -235,7 +235,7 @@ impl Run {
         let delivery = if what == 3 { working[place].clone() } else { working.swap_remove(place) };
         self.adopted.remove(&delivery.row.position.generation);
         self.w.report(session, &[delivery], result);
-        if what % 2 == 0 {
+        if what.is_multiple_of(2) {
             self.w.d.credit(self.w.now, session, 1);
             *credit += 1;
         }

@@ -30,7 +30,7 @@ pub(super) enum Proposal {
     /// Merged successes of a lane, in order.
     Run { lane: LaneId, successes: Vec<Reported> },
     /// One command, maybe about a row that is held, maybe with somebody waiting.
-    Single { command: Kind, held: Option<Generation>, to: Option<(Origin, u64)> },
+    Single { command: Box<Kind>, held: Option<Generation>, to: Option<(Origin, u64)> },
     /// Rows of a limited lane that may fire.
     Release { lane: LaneId, count: u64 },
     /// A lane's floor.
@@ -251,7 +251,7 @@ impl Dispatcher {
             if let Some((_, proposal)) = self.repeats.pop_front()
                 && let Proposal::Single { command, .. } = &proposal
             {
-                self.propose(command.clone(), proposal);
+                self.propose((**command).clone(), proposal);
             }
         }
     }
@@ -265,7 +265,7 @@ impl Dispatcher {
 
     pub(super) fn propose_single(&mut self, command: Kind, held: Option<Generation>, to: Option<(Origin, u64)>) {
         self.undecided += 1;
-        self.propose(command.clone(), Proposal::Single { command, held, to });
+        self.propose(command.clone(), Proposal::Single { command: Box::new(command), held, to });
     }
 
     pub(super) fn propose(&mut self, command: Kind, proposal: Proposal) {

@@ -51,6 +51,8 @@ pub struct Store {
     /// Positions released, and the entry that did it.
     released: BTreeMap<(LaneId, Position), u64>,
     pub reads: Cell<usize>,
+    /// Reads to come that fail.
+    pub failures: Cell<usize>,
 }
 
 impl Store {
@@ -207,6 +209,10 @@ impl RowSource for Store {
         rows: &mut Vec<Row>,
     ) -> Result<Scanned, StoreError> {
         self.reads.set(self.reads.get() + 1);
+        if self.failures.get() > 0 {
+            self.failures.set(self.failures.get() - 1);
+            return Err(StoreError("broken".into()));
+        }
         assert!(to <= self.fired_to(lane), "read ahead of what has fired");
         let (mut last, mut bytes) = (None, 0);
         for (&(_, position), live) in self.rows.range((lane, from)..=(lane, to)) {
