@@ -72,6 +72,7 @@ async fn what_waits_during_a_sync_is_written_with_one_sync() {
         assert_eq!(indexes(&read(group).await), vec![1], "readable before it is durable");
         waiting.push(told);
     }
+    assert!(log.stats().syncing.is_some());
     assert!((&mut first).now_or_never().is_none(), "not durable yet");
     assert!(waiting.iter_mut().all(|told| told.now_or_never().is_none()), "not durable yet");
     drop(gate);

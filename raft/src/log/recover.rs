@@ -11,9 +11,10 @@ use std::path::{Path, PathBuf};
 use super::error::Error;
 use super::frame::{self, Record};
 use super::group::Places;
-use super::io::{LogFile, LogIo};
+use super::io::LogIo;
 use super::marks::Marks;
 use super::segment::{self, Location, PREAMBLE_BYTES, Segment};
+use super::spare::Spare;
 
 /// File name prefix of files that may become segments.
 pub const SPARE: &str = "spare-";
@@ -27,7 +28,7 @@ pub struct Recovered {
     /// Marks and places of entries of every group.
     pub groups: BTreeMap<u32, (Marks, Places)>,
     /// A file of the right size that may become a segment.
-    pub spare: Option<(PathBuf, Box<dyn LogFile>)>,
+    pub spare: Option<Spare>,
 }
 
 /// Reads the log in `dir` and makes what it found durable.
@@ -62,7 +63,7 @@ fn reuse_spares(
     dir: &Path,
     names: &[PathBuf],
     segment_bytes: u64,
-) -> Result<Option<(PathBuf, Box<dyn LogFile>)>, Error> {
+) -> Result<Option<Spare>, Error> {
     let mut kept = None;
     for name in names.iter().filter(|name| name.to_string_lossy().starts_with(SPARE)) {
         let path = dir.join(name);
