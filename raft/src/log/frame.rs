@@ -7,19 +7,19 @@
 use bytes::Bytes;
 use crc32fast::Hasher;
 use openraft::EntryPayload;
-use openraft::vote::leader_id_adv::LeaderId;
+use openraft::impls::leader_id_std::LeaderId;
 
 use super::marks::{Marks, MarksRecord};
 use super::membership;
 use super::{Entry, LogId, Vote};
-use crate::types::Payload;
+use crate::types::{self, Payload};
 
 /// Bytes before the body.
 pub const FRAME_HEAD_BYTES: usize = 13;
 /// Group of records that belong to the segment.
 pub const NO_GROUP: u32 = u32::MAX;
 
-const LOG_ID_BYTES: usize = 24;
+const LOG_ID_BYTES: usize = 16;
 const BATCH_BODY_BYTES: u32 = 8;
 
 /// What a record says. Released numbers keep their meaning; a new kind needs a new format number of the segment.
@@ -206,7 +206,6 @@ pub fn entry(body: Bytes) -> Result<Entry, String> {
 /// Writes a log id.
 pub fn put_log_id(buf: &mut Vec<u8>, id: &LogId) {
     buf.extend_from_slice(&id.leader_id.term.to_le_bytes());
-    buf.extend_from_slice(&id.leader_id.node_id.to_le_bytes());
     buf.extend_from_slice(&id.index.to_le_bytes());
 }
 
@@ -220,13 +219,13 @@ pub fn put_optional_log_id(buf: &mut Vec<u8>, id: Option<&LogId>) {
 /// Writes a vote.
 pub fn put_vote(buf: &mut Vec<u8>, vote: &Vote) {
     buf.extend_from_slice(&vote.leader_id.term.to_le_bytes());
-    buf.extend_from_slice(&vote.leader_id.node_id.to_le_bytes());
+    buf.extend_from_slice(&vote.leader_id.voted_for.to_le_bytes());
     buf.push(u8::from(vote.committed));
 }
 
 fn log_id(body: &[u8]) -> Option<LogId> {
     let body = body.get(..LOG_ID_BYTES)?;
-    Some(LogId { leader_id: LeaderId { term: u64_at(body, 0), node_id: u64_at(body, 8) }, index: u64_at(body, 16) })
+    Some(types::log_id(u64_at(body, 0), u64_at(body, 8)))
 }
 
 /// `None`: neither empty nor a log id.
@@ -236,7 +235,7 @@ fn optional_log_id(body: &[u8]) -> Option<Option<LogId>> {
 
 fn vote(body: &[u8]) -> Option<Vote> {
     let body: &[u8; 17] = body.try_into().ok()?;
-    let leader_id = LeaderId { term: u64_at(body, 0), node_id: u64_at(body, 8) };
+    let leader_id = LeaderId { term: u64_at(body, 0), voted_for: u64_at(body, 8) };
     (body[16] <= 1).then_some(Vote { leader_id, committed: body[16] == 1 })
 }
 

@@ -3,7 +3,7 @@
 //! The writer and the recovery use the same rules, so the marks in a segment's header can be compared with the marks
 //! that replaying the segments before it gives.
 
-use openraft::vote::leader_id_adv::LeaderId;
+use openraft::impls::leader_id_std::LeaderId;
 use prost::Message;
 
 use super::{LogId, Vote};
@@ -96,8 +96,6 @@ struct VoteRecord {
 struct LogIdRecord {
     #[prost(uint64, tag = "1")]
     term: u64,
-    #[prost(uint64, tag = "2")]
-    node: u64,
     #[prost(uint64, tag = "3")]
     index: u64,
 }
@@ -111,12 +109,12 @@ struct HeaderRecord {
 impl MarksRecord {
     /// Writes the marks of all groups.
     pub fn encode_all<'a>(groups: impl Iterator<Item = (u32, &'a Marks)>, buf: &mut Vec<u8>) {
-        let log_id = |id: LogId| LogIdRecord { term: id.leader_id.term, node: id.leader_id.node_id, index: id.index };
+        let log_id = |id: LogId| LogIdRecord { term: id.leader_id.term, index: id.index };
         let groups = groups.map(|(gid, marks)| MarksRecord {
             gid,
             vote: marks.vote.map(|v| VoteRecord {
                 term: v.leader_id.term,
-                node: v.leader_id.node_id,
+                node: v.leader_id.voted_for,
                 committed: v.committed,
             }),
             committed: marks.committed.map(log_id),
@@ -129,11 +127,11 @@ impl MarksRecord {
 
     /// Reads what [`encode_all`](Self::encode_all) wrote.
     pub fn decode_all(bytes: &[u8]) -> Result<Vec<(u32, Marks)>, String> {
-        let log_id = |id: LogIdRecord| LogId { leader_id: LeaderId { term: id.term, node_id: id.node }, index: id.index };
+        let log_id = |id: LogIdRecord| crate::types::log_id(id.term, id.index);
         let header = HeaderRecord::decode(bytes).map_err(|e| format!("header: {e}"))?;
         let groups = header.groups.into_iter().map(|g| {
             let vote = g.vote.map(|v| Vote {
-                leader_id: LeaderId { term: v.term, node_id: v.node },
+                leader_id: LeaderId { term: v.term, voted_for: v.node },
                 committed: v.committed,
             });
             let marks = Marks {
@@ -154,7 +152,7 @@ mod tests {
     use super::*;
 
     fn id(term: u64, index: u64) -> LogId {
-        LogId { leader_id: LeaderId { term, node_id: 3 }, index }
+        crate::types::log_id(term, index)
     }
 
     #[test]
@@ -196,7 +194,7 @@ mod tests {
 
     #[test]
     fn bytes_and_back() {
-        let mut marks = Marks { vote: Some(Vote { leader_id: LeaderId { term: 7, node_id: 1 << 40 }, committed: true }), ..Marks::default() };
+        let mut marks = Marks { vote: Some(Vote { leader_id: LeaderId { term: 7, voted_for: 1 << 40 }, committed: true }), ..Marks::default() };
         marks.purge(id(3, u64::MAX - 1));
         let mut buf = Vec::new();
         MarksRecord::encode_all([(9, &marks), (u32::MAX - 1, &Marks::default())].into_iter(), &mut buf);

@@ -13,7 +13,7 @@ use futures::future::BoxFuture;
 use openraft::entry::RaftEntry;
 use openraft::storage::{IOFlushed, RaftLogStorage};
 use openraft::type_config::TypeConfigExt;
-use openraft::vote::leader_id_adv::LeaderId;
+use openraft::vote::leader_id_std::{CommittedLeaderId, LeaderId};
 use openraft::{EntryPayload, RaftLogReader};
 use raft::log::{FileIo, GroupLog, Log, LogConfig, LogFile, LogIo};
 use raft::types::{Payload, TypeConfig};
@@ -32,11 +32,11 @@ pub fn open(dir: &Path) -> Log {
 }
 
 pub fn log_id(term: u64, index: u64) -> LogId {
-    LogId { leader_id: LeaderId { term, node_id: 1 }, index }
+    LogId { leader_id: CommittedLeaderId::new(term), index }
 }
 
 pub fn vote(term: u64) -> Vote {
-    Vote { leader_id: LeaderId { term, node_id: 1 }, committed: true }
+    Vote { leader_id: LeaderId { term, voted_for: 1 }, committed: true }
 }
 
 pub fn entry(term: u64, index: u64, payload: impl Into<Bytes>) -> Entry {
