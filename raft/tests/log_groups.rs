@@ -299,7 +299,8 @@ async fn a_write_cut_short_stops_the_log_and_is_cut_off_at_the_next_start() {
 #[tokio::test]
 async fn a_closed_log_can_be_read_and_not_written() {
     let dir = tempfile::tempdir().expect("a directory");
-    let log = Log::open(dir.path(), small(), Box::new(SlowSync::new(FileIo, std::time::Duration::ZERO))).expect("opens");
+    let log =
+        Log::open(dir.path(), small(), Box::new(SlowSync::new(FileIo, std::time::Duration::ZERO))).expect("opens");
     let mut group = log.group(1);
     let (callback, told) = flushed();
     group.append([entry(1, 1, "queued")], callback).await.expect("appends");

@@ -211,8 +211,10 @@ async fn run(options: Options) -> Result<(), String> {
         ..Config::default()
     };
     let config = Arc::new(config.validate().map_err(|e| e.to_string())?);
-    let network =
-        Arc::new(Network { snapshot_timeout: Duration::from_millis(options.snapshot_timeout_ms), ..Network::default() });
+    let network = Arc::new(Network {
+        snapshot_timeout: Duration::from_millis(options.snapshot_timeout_ms),
+        ..Network::default()
+    });
     let (mut logs, mut cores, mut images) = (Vec::new(), BTreeMap::new(), Vec::new());
     let installs = Arc::new(AtomicU64::new(0));
     for id in REPLICAS {
@@ -300,7 +302,10 @@ async fn finish(network: &Network, seen: &Seen, images: &[Arc<Mutex<Image>>]) ->
 }
 
 fn main() -> ExitCode {
-    tracing_subscriber::fmt().with_env_filter(tracing_subscriber::EnvFilter::from_default_env()).with_writer(io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+        .with_writer(io::stderr)
+        .init();
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
         PANICS.fetch_add(1, Ordering::Relaxed);
@@ -314,7 +319,8 @@ fn main() -> ExitCode {
         }
     };
     println!("{options:?}");
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     let result = match options.faults {
         Faults::Replay => runtime.block_on(replay::run(&options.dir)),
         _ => runtime.block_on(run(options)),

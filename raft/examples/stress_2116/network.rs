@@ -59,7 +59,12 @@ impl Link {
         if self.is_cut() { Err(Unreachable::from_string("cut off")) } else { Ok(cores[&self.to].clone()) }
     }
 
-    async fn call<T>(&self, kind: RPCTypes, limit: Duration, call: impl Future<Output = Result<T, String>>) -> Result<T, RpcError> {
+    async fn call<T>(
+        &self,
+        kind: RPCTypes,
+        limit: Duration,
+        call: impl Future<Output = Result<T, String>>,
+    ) -> Result<T, RpcError> {
         let late = |_| RPCError::Timeout(Timeout { action: kind, id: self.from, target: self.to, timeout: limit });
         let answer = tokio::time::timeout(limit, call).await.map_err(late)?;
         if self.is_cut() {
@@ -108,12 +113,20 @@ impl RaftNetworkV2<TypeConfig> for Link {
         .boxed()
     }
 
-    async fn vote(&mut self, rpc: VoteRequest<TypeConfig>, option: RPCOption) -> Result<VoteResponse<TypeConfig>, RpcError> {
+    async fn vote(
+        &mut self,
+        rpc: VoteRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<TypeConfig>, RpcError> {
         let core = self.core()?;
         self.call(RPCTypes::Vote, option.hard_ttl(), core.vote(rpc).map(|r| r.map_err(text))).await
     }
 
-    async fn pre_vote(&mut self, rpc: VoteRequest<TypeConfig>, option: RPCOption) -> Result<VoteResponse<TypeConfig>, RpcError> {
+    async fn pre_vote(
+        &mut self,
+        rpc: VoteRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<TypeConfig>, RpcError> {
         let core = self.core()?;
         self.call(RPCTypes::Vote, option.hard_ttl(), core.pre_vote(rpc).map(|r| r.map_err(text))).await
     }

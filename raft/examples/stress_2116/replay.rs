@@ -24,7 +24,7 @@ use openraft::entry::RaftEntry;
 use openraft::errors::Fatal;
 use openraft::raft::AppendEntriesRequest;
 use openraft::storage::Snapshot;
-use openraft::vote::leader_id_adv::LeaderId;
+use openraft::vote::leader_id_std::{CommittedLeaderId, LeaderId};
 use openraft::{Config, EntryPayload, Membership, Raft, StoredMembership};
 use raft::log::{FileIo, Log, LogConfig};
 use raft::types::{Member, Payload, TypeConfig};
@@ -32,13 +32,14 @@ use raft::types::{Member, Payload, TypeConfig};
 use crate::machine::{Counter, Image, meta};
 use crate::network::{Core, Link, Network};
 
-const OLD: LeaderId<u64, u64> = LeaderId { term: 5, node_id: 2 };
-const NEW: LeaderId<u64, u64> = LeaderId { term: 6, node_id: 3 };
+const OLD: LeaderId<u64, u64> = LeaderId { term: 5, voted_for: 2 };
+const NEW: LeaderId<u64, u64> = LeaderId { term: 6, voted_for: 3 };
 const ENTRIES: u64 = 200;
 const COMMITTED: u64 = 10;
 
-fn log_id(leader_id: LeaderId<u64, u64>, index: u64) -> LogIdOf<TypeConfig> {
-    LogIdOf::<TypeConfig> { leader_id, index }
+/// Everything was written by the old leader.
+fn log_id(index: u64) -> LogIdOf<TypeConfig> {
+    LogIdOf::<TypeConfig> { leader_id: CommittedLeaderId::new(OLD.term), index }
 }
 
 fn members() -> Membership<u64, Member> {
@@ -52,15 +53,15 @@ fn entry(index: u64) -> EntryOf<TypeConfig> {
         0 => EntryPayload::Membership(members()),
         _ => EntryPayload::Normal(Payload(Bytes::from(index.to_string()))),
     };
-    EntryOf::<TypeConfig>::new(log_id(OLD, index), payload)
+    EntryOf::<TypeConfig>::new(log_id(index), payload)
 }
 
 fn append(leader_id: LeaderId<u64, u64>, range: std::ops::Range<u64>) -> AppendEntriesRequest<TypeConfig> {
     AppendEntriesRequest {
         vote: VoteOf::<TypeConfig> { leader_id, committed: true },
-        prev_log_id: range.start.checked_sub(1).map(|prev| log_id(OLD, prev)),
+        prev_log_id: range.start.checked_sub(1).map(log_id),
         entries: range.map(entry).collect(),
-        leader_commit: Some(log_id(OLD, COMMITTED)),
+        leader_commit: Some(log_id(COMMITTED)),
     }
 }
 
@@ -88,13 +89,17 @@ pub async fn run(dir: &Path) -> Result<(), String> {
     core.append_entries(append(NEW, ENTRIES..ENTRIES + 1)).await.map_err(|e| e.to_string())?;
     core.metrics().borrow_watched().running_state.clone().map_err(|e| e.to_string())?;
     let found = image.lock().expect("an image").applied;
-    if found.is_some_and(|id| id.index >= 100) { Ok(()) } else { Err(format!("applied {found:?} instead of the snapshot")) }
+    if found.is_some_and(|id| id.index >= 100) {
+        Ok(())
+    } else {
+        Err(format!("applied {found:?} instead of the snapshot"))
+    }
 }
 
 async fn install(core: Core, index: u64) -> Result<(), Fatal<TypeConfig>> {
     let state = Image {
-        applied: Some(log_id(OLD, index)),
-        membership: StoredMembership::new(Some(log_id(OLD, 0)), members()),
+        applied: Some(log_id(index)),
+        membership: StoredMembership::new(Some(log_id(0)), members()),
         entries: index + 1,
         checksum: 0,
     };
