@@ -180,7 +180,9 @@ impl Writer {
         }
         if sync && self.synced < self.end {
             let began = Instant::now();
+            *self.shared.sync_began() = Some(began);
             self.segment.file.sync().map_err(Error::io("sync", &self.segment.path))?;
+            *self.shared.sync_began() = None;
             let took = began.elapsed();
             metrics::synced(took);
             if took > SLOW_SYNC {

@@ -3,7 +3,8 @@
 //! Three replicas in one process on two worker threads, an in-process network, a counter as state machine, a log each on
 //! disk. Clients write entries at a fixed rate while snapshots are built and logs are purged. With `--faults cut` replicas
 //! are cut off until they need a snapshot; with `--faults answers` a follower's answers get lost, so that it is sent
-//! snapshots of entries it already has, one after the other. The run fails when the core of a replica stops, when replicas end up
+//! snapshots of entries it already has, one after the other; `--faults replay` plays the interleaving behind the issue
+//! to a single follower. The run fails when the core of a replica stops, when replicas end up
 //! different, or when an acknowledged write is missing.
 //!
 //! ```text
@@ -12,37 +13,30 @@
 //! cargo run --release -p raft --example stress_2116 -- --seconds 60 --rate 4000 --faults answers --install-ms 400 --snapshot-timeout-ms 100
 //! ```
 
+mod machine;
+mod network;
+mod replay;
+
 use std::collections::BTreeMap;
-use std::future::Future;
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use futures::stream::BoxStream;
-use futures::{FutureExt, Stream, StreamExt};
-use openraft::alias::{EntryOf, LogIdOf, SnapshotMetaOf, SnapshotOf, StoredMembershipOf, VoteOf};
-use openraft::errors::{Fatal, NetworkError, RPCError, RaftError, ReplicationClosed, StreamingError, Timeout, Unreachable};
 use openraft::async_runtime::WatchReceiver;
-use openraft::network::{RPCOption, RaftNetworkFactory, RaftNetworkV2};
-use openraft::raft::{
-    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendResult, VoteRequest, VoteResponse,
-};
-use openraft::storage::{ApplyResponder, RaftStateMachine, Snapshot};
-use openraft::{
-    Config, EntryPayload, OptionalSend, RPCTypes, Raft, RaftSnapshotBuilder, SnapshotMeta, SnapshotPolicy,
-};
+use openraft::errors::Fatal;
+use openraft::{Config, Raft, SnapshotPolicy};
 use raft::log::{FileIo, Log, LogConfig, SlowSync};
-use raft::types::{AnyReply, Member, Payload, TypeConfig};
+use raft::types::{Member, Payload, TypeConfig};
+
+use machine::{Counter, Image};
+use network::{Core, Link, Network};
 
 const REPLICAS: std::ops::RangeInclusive<u64> = 1..=3;
 const KEPT_ENTRIES: u64 = 1000;
-
-type Core = Raft<TypeConfig, Counter>;
-type RpcError = RPCError<TypeConfig>;
 
 static PANICS: AtomicU64 = AtomicU64::new(0);
 
@@ -51,6 +45,7 @@ enum Faults {
     None,
     Cut,
     Answers,
+    Replay,
 }
 
 #[derive(Clone, Debug)]
@@ -93,7 +88,8 @@ impl Options {
                     "none" => Faults::None,
                     "cut" => Faults::Cut,
                     "answers" => Faults::Answers,
-                    _ => return Err(format!("--faults {value}: none, cut or answers")),
+                    "replay" => Faults::Replay,
+                    _ => return Err(format!("--faults {value}: none, cut, answers or replay")),
                 };
                 continue;
             }
@@ -111,222 +107,6 @@ impl Options {
             }
         }
         Ok(options)
-    }
-}
-
-/// How much was applied, and a checksum of it in order.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Image {
-    applied: Option<LogIdOf<TypeConfig>>,
-    membership: StoredMembershipOf<TypeConfig>,
-    entries: u64,
-    checksum: u32,
-}
-
-/// A state machine that counts.
-struct Counter {
-    image: Arc<Mutex<Image>>,
-    snapshot: Arc<Mutex<Option<Arc<Image>>>>,
-    installs: Arc<AtomicU64>,
-    install_time: Duration,
-}
-
-struct Builder {
-    image: Image,
-    snapshot: Arc<Mutex<Option<Arc<Image>>>>,
-}
-
-fn meta(image: &Image) -> SnapshotMetaOf<TypeConfig> {
-    SnapshotMeta { last_log_id: image.applied, last_membership: image.membership.clone() }
-}
-
-impl RaftSnapshotBuilder<TypeConfig> for Builder {
-    type SnapshotData = Arc<Image>;
-
-    async fn build_snapshot(&mut self) -> io::Result<SnapshotOf<TypeConfig, Arc<Image>>> {
-        let image = Arc::new(self.image.clone());
-        let mut newest = self.snapshot.lock().expect("a snapshot");
-        if newest.as_ref().is_none_or(|known| known.applied < image.applied) {
-            *newest = Some(image.clone());
-        }
-        Ok(Snapshot { meta: meta(&image), snapshot: image })
-    }
-}
-
-impl RaftStateMachine<TypeConfig> for Counter {
-    type SnapshotData = Arc<Image>;
-    type SnapshotBuilder = Builder;
-
-    async fn applied_state(&mut self) -> io::Result<(Option<LogIdOf<TypeConfig>>, StoredMembershipOf<TypeConfig>)> {
-        let image = self.image.lock().expect("an image");
-        Ok((image.applied, image.membership.clone()))
-    }
-
-    async fn apply<S>(&mut self, mut entries: S) -> io::Result<()>
-    where
-        S: Stream<Item = io::Result<(EntryOf<TypeConfig>, Option<ApplyResponder<TypeConfig>>)>> + Unpin + OptionalSend,
-    {
-        while let Some(next) = entries.next().await {
-            let (entry, responder) = next?;
-            let mut image = self.image.lock().expect("an image");
-            let expected = image.applied.map_or(0, |id| id.index + 1);
-            if entry.log_id.index != expected {
-                return Err(io::Error::other(format!("entry {} after {expected}", entry.log_id.index)));
-            }
-            image.applied = Some(entry.log_id);
-            image.entries += 1;
-            match entry.payload {
-                EntryPayload::Normal(payload) => {
-                    let mut checksum = crc32fast::Hasher::new_with_initial(image.checksum);
-                    checksum.update(&payload.0);
-                    image.checksum = checksum.finalize();
-                }
-                EntryPayload::Membership(members) => {
-                    image.membership = StoredMembershipOf::<TypeConfig>::new(Some(entry.log_id), members);
-                }
-                EntryPayload::Blank => {}
-            }
-            drop(image);
-            if let Some(responder) = responder {
-                responder.send(AnyReply(None));
-            }
-        }
-        Ok(())
-    }
-
-    async fn try_create_snapshot_builder(&mut self, _force: bool) -> Option<Builder> {
-        Some(self.get_snapshot_builder().await)
-    }
-
-    async fn get_snapshot_builder(&mut self) -> Builder {
-        Builder { image: self.image.lock().expect("an image").clone(), snapshot: self.snapshot.clone() }
-    }
-
-    async fn install_snapshot(&mut self, _meta: &SnapshotMetaOf<TypeConfig>, image: Arc<Image>) -> io::Result<()> {
-        tokio::time::sleep(self.install_time).await;
-        self.installs.fetch_add(1, Ordering::Relaxed);
-        *self.image.lock().expect("an image") = Image::clone(&image);
-        *self.snapshot.lock().expect("a snapshot") = Some(image);
-        Ok(())
-    }
-
-    async fn get_current_snapshot(&mut self) -> io::Result<Option<SnapshotOf<TypeConfig, Arc<Image>>>> {
-        let newest = self.snapshot.lock().expect("a snapshot").clone();
-        Ok(newest.map(|image| Snapshot { meta: meta(&image), snapshot: image }))
-    }
-}
-
-/// Calls between the replicas of this process.
-#[derive(Default)]
-struct Network {
-    cores: OnceLock<BTreeMap<u64, Core>>,
-    cut_off: [AtomicBool; 4],
-    /// Calls to these replicas arrive and are not answered.
-    answers_lost: [AtomicBool; 4],
-    snapshot_timeout: Duration,
-}
-
-#[derive(Clone)]
-struct Link {
-    from: u64,
-    to: u64,
-    network: Arc<Network>,
-}
-
-impl RaftNetworkFactory<TypeConfig> for Link {
-    type Network = Link;
-
-    async fn new_client(&mut self, target: u64, _node: &Member) -> Link {
-        Link { to: target, ..self.clone() }
-    }
-}
-
-impl Link {
-    fn is_cut(&self) -> bool {
-        [self.from, self.to].iter().any(|id| self.network.cut_off[*id as usize].load(Ordering::Relaxed))
-    }
-
-    fn core(&self) -> Result<Core, Unreachable<TypeConfig>> {
-        let cores = self.network.cores.get().ok_or_else(|| Unreachable::from_string("starting"))?;
-        if self.is_cut() { Err(Unreachable::from_string("cut off")) } else { Ok(cores[&self.to].clone()) }
-    }
-
-    async fn call<T>(&self, kind: RPCTypes, limit: Duration, call: impl Future<Output = Result<T, String>>) -> Result<T, RpcError> {
-        let late = |_| RPCError::Timeout(Timeout { action: kind, id: self.from, target: self.to, timeout: limit });
-        let answer = tokio::time::timeout(limit, call).await.map_err(late)?;
-        if self.is_cut() {
-            return Err(Unreachable::from_string("cut off").into());
-        }
-        answer.map_err(|what| Unreachable::from_string(what).into())
-    }
-}
-
-fn text<E: std::error::Error>(error: RaftError<TypeConfig, E>) -> String {
-    error.to_string()
-}
-
-impl RaftNetworkV2<TypeConfig> for Link {
-    type SnapshotData = Arc<Image>;
-
-    async fn append_entries(
-        &mut self,
-        rpc: AppendEntriesRequest<TypeConfig>,
-        option: RPCOption,
-    ) -> Result<AppendEntriesResponse<TypeConfig>, RpcError> {
-        let core = self.core()?;
-        self.call(RPCTypes::AppendEntries, option.hard_ttl(), core.append_entries(rpc).map(|r| r.map_err(text))).await
-    }
-
-    fn stream_append<'s, S>(
-        &'s mut self,
-        input: S,
-        _option: RPCOption,
-    ) -> futures::future::BoxFuture<'s, Result<BoxStream<'s, Result<StreamAppendResult<TypeConfig>, RpcError>>, RpcError>>
-    where
-        S: Stream<Item = AppendEntriesRequest<TypeConfig>> + OptionalSend + Unpin + 'static,
-    {
-        async move {
-            let core = self.core()?;
-            let link = self.clone();
-            let answers = core.stream_append(input).map(move |answer| {
-                if link.is_cut() || link.network.answers_lost[link.to as usize].load(Ordering::Relaxed) {
-                    return Err(NetworkError::from_string("no answer").into());
-                }
-                answer.map_err(|fatal| Unreachable::from_string(fatal).into())
-            });
-            let link = self.clone();
-            Ok(answers.take_while(move |_| futures::future::ready(!link.is_cut())).boxed())
-        }
-        .boxed()
-    }
-
-    async fn vote(&mut self, rpc: VoteRequest<TypeConfig>, option: RPCOption) -> Result<VoteResponse<TypeConfig>, RpcError> {
-        let core = self.core()?;
-        self.call(RPCTypes::Vote, option.hard_ttl(), core.vote(rpc).map(|r| r.map_err(text))).await
-    }
-
-    async fn pre_vote(&mut self, rpc: VoteRequest<TypeConfig>, option: RPCOption) -> Result<VoteResponse<TypeConfig>, RpcError> {
-        let core = self.core()?;
-        self.call(RPCTypes::Vote, option.hard_ttl(), core.pre_vote(rpc).map(|r| r.map_err(text))).await
-    }
-
-    async fn full_snapshot(
-        &mut self,
-        vote: VoteOf<TypeConfig>,
-        snapshot: SnapshotOf<TypeConfig, Arc<Image>>,
-        cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
-        _option: RPCOption,
-    ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
-        let core = self.core()?;
-        let limit = self.network.snapshot_timeout;
-        let late = Timeout { action: RPCTypes::InstallSnapshot, id: self.from, target: self.to, timeout: limit };
-        tokio::select! {
-            closed = cancel => Err(closed.into()),
-            () = tokio::time::sleep(limit) => Err(late.into()),
-            answer = core.install_full_snapshot(vote, snapshot) => {
-                answer.map_err(|fatal| Unreachable::from_string(fatal).into())
-            }
-        }
     }
 }
 
@@ -385,7 +165,7 @@ async fn disturb(options: Options, network: Arc<Network>) {
     for turn in 0u64.. {
         let victim = (1 + turn % 3) as usize;
         match options.faults {
-            Faults::None => {
+            Faults::None | Faults::Replay => {
                 tokio::time::sleep(ms(1500)).await;
                 snapshot_and_purge(cores, ms(500), KEPT_ENTRIES / 2).await;
             }
@@ -431,8 +211,10 @@ async fn run(options: Options) -> Result<(), String> {
         ..Config::default()
     };
     let config = Arc::new(config.validate().map_err(|e| e.to_string())?);
-    let network =
-        Arc::new(Network { snapshot_timeout: Duration::from_millis(options.snapshot_timeout_ms), ..Network::default() });
+    let network = Arc::new(Network {
+        snapshot_timeout: Duration::from_millis(options.snapshot_timeout_ms),
+        ..Network::default()
+    });
     let (mut logs, mut cores, mut images) = (Vec::new(), BTreeMap::new(), Vec::new());
     let installs = Arc::new(AtomicU64::new(0));
     for id in REPLICAS {
@@ -520,7 +302,10 @@ async fn finish(network: &Network, seen: &Seen, images: &[Arc<Mutex<Image>>]) ->
 }
 
 fn main() -> ExitCode {
-    tracing_subscriber::fmt().with_env_filter(tracing_subscriber::EnvFilter::from_default_env()).with_writer(io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+        .with_writer(io::stderr)
+        .init();
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
         PANICS.fetch_add(1, Ordering::Relaxed);
@@ -534,8 +319,12 @@ fn main() -> ExitCode {
         }
     };
     println!("{options:?}");
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
-    let result = runtime.block_on(run(options));
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    let result = match options.faults {
+        Faults::Replay => runtime.block_on(replay::run(&options.dir)),
+        _ => runtime.block_on(run(options)),
+    };
     let panics = PANICS.load(Ordering::Relaxed);
     match result {
         Ok(()) if panics == 0 => {
