@@ -282,6 +282,8 @@ fn polls_hand_out_work_that_is_reported_by_calls() {
         w.d.close(session);
     }
     assert_eq!(ids(&got), ["0", "1", "2", "3"]);
+    w.settle();
+    assert!(w.store.rows.values().all(|live| live.attempt == 0), "no attempt is over");
     let outcomes = got.iter().map(|(_, delivery)| outcome(delivery, success())).collect();
     w.d.report(w.now, Origin::Call(9), &"a".into(), outcomes);
     w.settle();
