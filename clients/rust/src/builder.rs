@@ -136,8 +136,8 @@ impl Builder {
     }
 }
 
-/// With the scheme that goes without saying.
-fn normal(text: &str) -> String {
+/// With the scheme that goes without saying: one endpoint has one name.
+pub(crate) fn normal(text: &str) -> String {
     let text = text.trim_end_matches('/');
     if text.contains("://") {
         text.to_owned()

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
 
-use crate::builder::{Builder, checked};
+use crate::builder::{Builder, checked, normal};
 use crate::error::Error;
 use crate::leaders::Leaders;
 use crate::retry::{Attempts, Next, Policy, Target};
@@ -119,10 +119,14 @@ impl Client {
                 },
             )
             .await?;
-        let news = answer
-            .leaders
-            .iter()
-            .map(|l| (l.partition, l.endpoint.clone(), l.term));
+        let news = answer.leaders.iter().map(|l| {
+            let endpoint = if l.endpoint.is_empty() {
+                String::new()
+            } else {
+                normal(&l.endpoint)
+            };
+            (l.partition, endpoint, l.term)
+        });
         self.inner.leaders().learned(self.now(), news);
         Ok(answer)
     }
@@ -251,6 +255,7 @@ impl Client {
             // A hint that cannot be an address is no hint.
             Target::Leader(leader) if checked(&leader).is_err() => None,
             Target::Leader(leader) => {
+                let leader = normal(&leader);
                 if let Some(partition) = partition {
                     leaders.hinted(partition, &leader);
                 }
@@ -285,6 +290,7 @@ impl Inner {
 
     /// The connection to an endpoint, made when first used, kept for good; it reconnects by itself.
     pub(crate) fn channel(&self, endpoint: &str) -> Result<Channel, Error> {
+        let endpoint = &normal(endpoint);
         let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(channel) = channels.get(endpoint) {
             return Ok(channel.clone());

@@ -6,7 +6,7 @@ use std::fmt;
 use std::time::Duration;
 
 use prost::Message;
-use proto::v1::{FencingToken, Outcome, Receipt};
+use proto::v1::Receipt;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, RpcStatusExt, StatusExt, pb};
 
@@ -280,8 +280,7 @@ impl Error {
             .details
             .iter()
             .find(|any| any.type_url.ends_with("/bosingak.v1.Receipt"))
-            .and_then(|any| Receipt::decode(any.value.as_slice()).ok())
-            .or_else(|| receipt_of(&metadata));
+            .and_then(|any| Receipt::decode(any.value.as_slice()).ok());
         Error::Refused(Box::new(Refusal {
             code,
             reason,
@@ -333,42 +332,6 @@ impl Refusal {
     }
 }
 
-/// The receipt facts of a refusal whose server put them in the metadata.
-fn receipt_of(metadata: &BTreeMap<String, String>) -> Option<Receipt> {
-    let number = |name: &str| metadata.get(name).and_then(|text| text.parse::<u64>().ok());
-    let moment = |name: &str| metadata.get(name).and_then(|text| text.parse().ok());
-    let generation = number("generation")?;
-    let log_index = number("log_index")?;
-    let outcome = metadata
-        .get("outcome")
-        .map_or(Outcome::Unspecified, |text| {
-            Outcome::from_str_name(text)
-                .or_else(|| Outcome::from_str_name(&format!("OUTCOME_{text}")))
-                .unwrap_or(Outcome::Unspecified)
-        });
-    Some(Receipt {
-        partition: number("partition")
-            .and_then(|n| n.try_into().ok())
-            .unwrap_or(0),
-        log_index,
-        generation,
-        due: moment("due"),
-        fired: moment("fired"),
-        fired_index: number("fired_index").unwrap_or(0),
-        outcome: outcome.into(),
-        decided: moment("decided"),
-        executor: metadata.get("executor").cloned().unwrap_or_default(),
-        attempt: number("attempt")
-            .and_then(|n| n.try_into().ok())
-            .unwrap_or(0),
-        token: number("token_counter").map(|counter| FencingToken {
-            epoch: number("token_epoch").unwrap_or(0),
-            term: number("token_term").unwrap_or(0),
-            counter,
-        }),
-    })
-}
-
 /// Whether the transport's own timer is the cause.
 fn is_timeout(status: &Status) -> bool {
     let mut cause = std::error::Error::source(status);
@@ -415,28 +378,25 @@ mod tests {
 
     #[test]
     fn everything_the_server_said_is_kept() {
-        let facts = [
-            ("generation", "81921"),
-            ("log_index", "20"),
-            ("fired_index", "20"),
-            ("outcome", "FIRED"),
-        ];
-        let error = error(&status(Code::FailedPrecondition, "ALREADY_FIRED", &facts));
-        assert_eq!(error.reason(), Some(&Reason::AlreadyFired));
+        let error = error(&status(
+            Code::Aborted,
+            "VERSION_MISMATCH",
+            &[("found", "81921")],
+        ));
+        assert_eq!(error.reason(), Some(&Reason::VersionMismatch));
         assert_eq!(error.field_violations()[0].field, "due");
         assert_eq!(error.retry_after(), Some(Duration::from_millis(70)));
-        let receipt = error.receipt().expect("facts were given");
-        assert_eq!((receipt.generation, receipt.fired_index), (81921, 20));
-        assert_eq!(receipt.outcome(), Outcome::Fired);
+        let refusal = error.refusal().expect("the server answered");
+        assert_eq!(refusal.metadata["found"], "81921");
         assert!(!error.is_retryable());
         assert_eq!(
             error.to_string(),
-            "no; due: beyond the horizon (ALREADY_FIRED)"
+            "no; due: beyond the horizon (VERSION_MISMATCH)"
         );
     }
 
     #[test]
-    fn a_receipt_may_be_attached_whole() {
+    fn a_receipt_comes_whole() {
         let receipt = Receipt {
             generation: 9,
             executor: "e-1".into(),

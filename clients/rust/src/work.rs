@@ -1,10 +1,10 @@
 //! Calls of executors: the raw ones. The runtime that makes an executor of them is the crate `executor`.
 
+use futures::Stream;
 use proto::v1::executor_service_client::ExecutorServiceClient;
 use proto::v1::{
     CompleteRequest, CompleteResponse, PollRequest, PollResponse, WorkRequest, WorkResponse,
 };
-use futures::Stream;
 use tonic::transport::Channel;
 
 use crate::call::{Client, How, MESSAGE_BYTES_MAX};

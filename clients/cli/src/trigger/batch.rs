@@ -87,9 +87,12 @@ fn lines() -> Result<Vec<String>, Failure> {
     Ok(ids)
 }
 
+/// An answer, and the same for people.
+type Done = (Value, String);
+
 /// What became of each of many, in order.
 pub struct Results {
-    rows: Vec<(String, Result<(Value, String), Failure>)>,
+    rows: Vec<(String, Result<Done, Failure>)>,
     /// How many succeeded.
     pub done: usize,
 }

@@ -117,26 +117,22 @@ fn refused(id: &str) -> Result<(), Status> {
         "down" => (Code::Unavailable, "NO_QUORUM"),
         _ => return Ok(()),
     };
-    let facts = [
-        ("generation", "81920"),
-        ("log_index", "20"),
-        ("partition", "1"),
-        ("outcome", "FIRED"),
-    ];
-    let facts: HashMap<String, String> = facts
-        .iter()
-        .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
-        .collect();
     let mut details = ErrorDetails::new();
-    details.set_error_info(
-        reason,
-        "bosingak",
-        if id == "fired" { facts } else { HashMap::new() },
-    );
+    details.set_error_info(reason, "bosingak", HashMap::new());
     if id == "wrong" {
         details.add_bad_request_violation("id", "has a space in it");
     }
-    Err(Status::with_error_details(code, "refused", details))
+    let status = Status::with_error_details(code, "refused", details);
+    if id != "fired" {
+        return Err(status);
+    }
+    let mut raw = as_item(status);
+    raw.details.push(prost_types::Any {
+        type_url: "type.googleapis.com/bosingak.v1.Receipt".into(),
+        value: prost::Message::encode_to_vec(&receipt(Outcome::Fired).expect("there is one")),
+    });
+    let details = prost::Message::encode_to_vec(&raw);
+    Err(Status::with_details(code, "refused", details.into()))
 }
 
 fn as_item(status: Status) -> proto::RpcStatus {
