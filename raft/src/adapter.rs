@@ -265,6 +265,8 @@ impl RaftStateMachine<TypeConfig> for Adapter {
             .await
             .map_err(|e| self.failed(e))?;
         self.rows.slot.replace(store).doom();
+        // Only now: whoever waits for the index reads the store next.
+        self.applier.publish(meta.last_log_id.map_or(0, |id| id.index));
         self.rows.progress.durable(Mark {
             applied: meta.last_log_id,
             membership: meta.last_membership.clone(),

@@ -83,6 +83,7 @@ enum Job {
 #[derive(Clone)]
 pub(crate) struct Applier {
     jobs: Sender<Job>,
+    applied: watch::Sender<u64>,
 }
 
 impl Applier {
@@ -95,6 +96,10 @@ impl Applier {
         applied: watch::Sender<u64>,
     ) -> std::io::Result<(Applier, JoinHandle<()>)> {
         let (jobs, inbox) = channel();
+        let applier = Applier {
+            jobs,
+            applied: applied.clone(),
+        };
         let worker = Worker {
             partition,
             machine,
@@ -105,7 +110,7 @@ impl Applier {
         let thread = std::thread::Builder::new()
             .name(format!("apply-{partition}"))
             .spawn(move || worker.run(inbox))?;
-        Ok((Applier { jobs }, thread))
+        Ok((applier, thread))
     }
 
     async fn ask(&self, job: impl FnOnce(Done) -> Job) -> Result<(), Failure> {
@@ -126,7 +131,12 @@ impl Applier {
         self.ask(|done| Job::Apply(entries, done)).await
     }
 
-    /// The rows are in another store from now on.
+    /// Tells everybody how far the store that readers get is.
+    pub(crate) fn publish(&self, index: u64) {
+        self.applied.send_replace(index);
+    }
+
+    /// The rows are in another store from now on. The caller shows it to readers and then publishes how far it is.
     pub(crate) async fn restored(&self, store: Store) -> Result<(), Failure> {
         self.ask(|done| Job::Restored(store, done)).await
     }
@@ -169,7 +179,6 @@ impl Worker {
         let machine = &mut self.machine;
         guard(index, index, || machine.restored(&store))?;
         self.store = store;
-        self.applied.send_replace(index);
         Ok(())
     }
 

@@ -92,6 +92,11 @@ pub(crate) async fn transfer(group: &GroupInner, to: u64) -> Result<(), ChangeEr
     let done = tokio::time::timeout(limit, led).await.is_ok_and(|led| led.is_ok());
     metrics::transferred(group.partition, done);
     if !done {
+        // openraft knows no way back: a leader that once offered its place refuses writes until there is another leader. So it calls an
+        // election itself, which it may win.
+        if group.metrics().is_some_and(|now| leads(&now) && now.vote == figures.vote) {
+            let _ = replica.raft.trigger().elect(false).await;
+        }
         return Err(ChangeError::TimedOut(format!("node {to} did not lead within {limit:?}")));
     }
     tracing::info!(partition = group.partition, node = to, "leadership was handed over");

@@ -96,3 +96,84 @@ fn floor(
         None => upto,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::store::Mark;
+    use crate::types::{Member, Membership, StoredMembership, log_id};
+
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    fn limits() -> Checkpoints {
+        Checkpoints {
+            follower_patience: PATIENCE,
+            ..Checkpoints::default()
+        }
+    }
+
+    /// Replica 1 leads; 2 has everything, 3 lacks what is above 40. Both answered just now if `alive`.
+    fn figures(alive: bool) -> RaftMetrics<TypeConfig> {
+        let mut figures = RaftMetrics::new_initial(1);
+        let nodes: BTreeMap<u64, Member> = (1..=3).map(|id| (id, Member::default())).collect();
+        let membership = Membership::new(vec![[1, 2, 3].into()], nodes).unwrap();
+        figures.membership_config = Arc::new(StoredMembership::new(Some(log_id(1, 0)), membership));
+        figures.replication = Some([(2, Some(log_id(1, 100))), (3, Some(log_id(1, 40)))].into());
+        let now = alive.then(|| openraft::metrics::SerdeInstant::new(openraft_rt::Instant::now()));
+        figures.heartbeat = Some([(2, now), (3, now)].into());
+        figures
+    }
+
+    fn progress() -> Arc<Progress> {
+        Arc::new(Progress::opened(Mark {
+            applied: Some(log_id(1, 90)),
+            ..Mark::default()
+        }))
+    }
+
+    /// Turns red when `floor` takes the most advanced follower, or none, for the measure.
+    #[test]
+    fn a_leader_keeps_what_a_live_follower_lacks() {
+        let led_for = Some(Duration::from_secs(600));
+        assert_eq!(floor(&figures(true), &progress(), &limits(), 0, led_for), 40);
+    }
+
+    #[test]
+    fn a_follower_that_was_silent_for_too_long_holds_nothing() {
+        let led_for = Some(Duration::from_secs(600));
+        assert_eq!(floor(&figures(false), &progress(), &limits(), 0, led_for), 90);
+        // But a leader that only just began cannot know how long it has been.
+        let led_for = Some(Duration::from_secs(1));
+        assert_eq!(floor(&figures(false), &progress(), &limits(), 0, led_for), 40);
+    }
+
+    #[test]
+    fn a_follower_keeps_what_is_young() {
+        assert_eq!(floor(&figures(true), &progress(), &limits(), 0, None), 0);
+        let hasty = Checkpoints {
+            follower_patience: Duration::ZERO,
+            ..limits()
+        };
+        assert_eq!(floor(&figures(true), &progress(), &hasty, 0, None), 90);
+    }
+
+    #[test]
+    fn a_snapshot_on_its_way_holds_what_comes_after_it() {
+        let progress = progress();
+        let _hold = progress.hold(20);
+        let led_for = Some(Duration::from_secs(600));
+        assert_eq!(floor(&figures(true), &progress, &limits(), 0, led_for), 20);
+    }
+
+    /// Turns red when the size of the log is not looked at.
+    #[test]
+    fn a_log_over_its_limit_is_cut_at_the_checkpoint_whoever_needs_it() {
+        let limits = limits();
+        let led_for = Some(Duration::from_secs(600));
+        let pinned = limits.log_bytes_max + 1;
+        assert_eq!(floor(&figures(true), &progress(), &limits, pinned, led_for), 90);
+    }
+}

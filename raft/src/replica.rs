@@ -89,6 +89,7 @@ impl Replica {
             rows.progress.fail(&failure);
             Error::from(failure)
         })?;
+        applier.publish(rows.slot.get().mark()?.applied.map_or(0, |id| id.index));
         let current = lock(&rows.current).clone();
         let mut log = start.log.group(log_group(start.partition, current.incarnation));
         let promised = {

@@ -60,7 +60,7 @@ async fn what_waits_during_a_sync_is_written_with_one_sync() {
     let log = Log::open(dir.path(), small(), Box::new(io.clone())).expect("opens");
     let mut groups: Vec<_> = (1..=8).map(|gid| log.group(gid)).collect();
     fill(&mut groups[0], 1, 1..2, 10).await;
-    io.close_gate();
+    let gate = io.close_gate();
     let before = io.faults.syncs.load(Ordering::SeqCst);
     let (callback, mut first) = flushed();
     groups[0].append([entry(1, 2, "a")], callback).await.expect("appends");
@@ -72,9 +72,10 @@ async fn what_waits_during_a_sync_is_written_with_one_sync() {
         assert_eq!(indexes(&read(group).await), vec![1], "readable before it is durable");
         waiting.push(told);
     }
+    assert!(log.stats().syncing.is_some());
     assert!((&mut first).now_or_never().is_none(), "not durable yet");
     assert!(waiting.iter_mut().all(|told| told.now_or_never().is_none()), "not durable yet");
-    io.open_gate();
+    drop(gate);
     first.await.expect("durable");
     for told in waiting {
         told.await.expect("durable");
@@ -90,7 +91,7 @@ async fn appends_wait_while_the_queue_is_full() {
     let config = LogConfig { queue_bytes: 4 << 10, ..small() };
     let log = Log::open(dir.path(), config, Box::new(io.clone())).expect("opens");
     let mut group = log.group(1);
-    io.close_gate();
+    let gate = io.close_gate();
     let before = io.faults.syncs.load(Ordering::SeqCst);
     group.append([entry(1, 1, vec![1; 5000])], IOFlushed::noop()).await.expect("appends");
     io.wait_for_sync(before + 1);
@@ -99,7 +100,7 @@ async fn appends_wait_while_the_queue_is_full() {
         let third = group.append([entry(1, 3, vec![3; 5000])], IOFlushed::noop());
         tokio::pin!(third);
         assert!(futures::poll!(third.as_mut()).is_pending());
-        io.open_gate();
+        drop(gate);
         third.await.expect("appends");
     }
     group.flush().await.expect("flushes");
@@ -204,6 +205,8 @@ async fn a_group_that_never_purges_does_not_keep_every_segment() {
     for round in 0..60 {
         fill(&mut busy, 1, 1 + round * 10..11 + round * 10, 4000).await;
         busy.purge(log_id(1, 10 + round * 10)).await.expect("purges");
+        // From disk, while they are being moved.
+        assert_eq!(indexes(&read(&idle).await), vec![1, 2, 3, 4, 5], "round {round}");
     }
     settle(&busy).await;
     assert!(log.stats().segments <= 5, "{:?}", log.stats());
@@ -296,7 +299,8 @@ async fn a_write_cut_short_stops_the_log_and_is_cut_off_at_the_next_start() {
 #[tokio::test]
 async fn a_closed_log_can_be_read_and_not_written() {
     let dir = tempfile::tempdir().expect("a directory");
-    let log = Log::open(dir.path(), small(), Box::new(SlowSync::new(FileIo, std::time::Duration::ZERO))).expect("opens");
+    let log =
+        Log::open(dir.path(), small(), Box::new(SlowSync::new(FileIo, std::time::Duration::ZERO))).expect("opens");
     let mut group = log.group(1);
     let (callback, told) = flushed();
     group.append([entry(1, 1, "queued")], callback).await.expect("appends");

@@ -103,7 +103,11 @@ async fn killed_at_any_moment_nothing_acknowledged_is_lost() {
             let contents: BTreeMap<u64, _> = contents(&group).await.into_iter().collect();
             for (index, term) in told.entries.range(purged + 1..) {
                 let expected = payload(*gid, *term, *index, 100 + 700 * (*gid as usize));
-                assert_eq!(contents.get(index).map(|p| &p[..]), Some(&expected[..]), "round {round}, group {gid}, entry {index}");
+                assert_eq!(
+                    contents.get(index).map(|p| &p[..]),
+                    Some(&expected[..]),
+                    "round {round}, group {gid}, entry {index}"
+                );
             }
         }
     }

@@ -282,8 +282,7 @@ async fn check(log: &Log, known: &mut [Known], what: &str) {
 }
 
 /// Red when `collect` in `log/writer.rs` drops a segment without waiting for `handled` or without the flush, when
-/// `settle` in `log/recover.rs` does not zero the rest, when `Segment::create` renames before the sync, or when
-/// `Spares::recycle` does not sync the directory.
+/// `Segment::create` renames before the sync, or when `Spares::recycle` does not sync the directory.
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_power_failure_at_any_call_loses_nothing_acknowledged() {
     let mut dropped = 0;

@@ -60,10 +60,7 @@ impl RaftStateMachine<TypeConfig> for Nothing {
     }
 
     async fn get_snapshot_builder(&mut self) -> Builder {
-        let meta = SnapshotMeta {
-            last_log_id: self.applied,
-            last_membership: self.membership.clone(),
-        };
+        let meta = SnapshotMeta { last_log_id: self.applied, last_membership: self.membership.clone() };
         self.snapshot = Some(meta.clone());
         Builder(meta)
     }

@@ -117,11 +117,10 @@ pub fn durable_beyond(bytes: &[u8], from: usize, seed: &Hasher) -> bool {
     pattern[4..8].copy_from_slice(&NO_GROUP.to_le_bytes());
     pattern[8] = Kind::Batch as u8;
     // The damaged length says nothing about where the next record begins, so every offset is tried.
-    let found = (from..bytes.len().saturating_sub(FRAME_HEAD_BYTES)).any(|at| {
+    (from..bytes.len().saturating_sub(FRAME_HEAD_BYTES)).any(|at| {
         bytes[at + 4..at + FRAME_HEAD_BYTES] == pattern
             && parse(&bytes[at..], seed).is_ok_and(|f| Record::decode(&f).is_ok_and(|r| r.durable() > from as u64))
-    });
-    found
+    })
 }
 
 /// A record without the payload of entries.

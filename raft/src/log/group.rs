@@ -204,7 +204,9 @@ pub fn entry_bytes(entry: &Entry) -> usize {
     let payload = match &entry.payload {
         EntryPayload::Blank => 0,
         EntryPayload::Normal(payload) => payload.0.len(),
-        EntryPayload::Membership(members) => members.nodes().map(|(_, m)| 64 + m.endpoint.len() + m.peer_endpoint.len()).sum(),
+        EntryPayload::Membership(members) => {
+            members.nodes().map(|(_, m)| 64 + m.endpoint.len() + m.peer_endpoint.len()).sum()
+        }
     };
     payload + 96
 }

@@ -130,10 +130,9 @@ impl MarksRecord {
         let log_id = |id: LogIdRecord| crate::types::log_id(id.term, id.index);
         let header = HeaderRecord::decode(bytes).map_err(|e| format!("header: {e}"))?;
         let groups = header.groups.into_iter().map(|g| {
-            let vote = g.vote.map(|v| Vote {
-                leader_id: LeaderId { term: v.term, voted_for: v.node },
-                committed: v.committed,
-            });
+            let vote = g
+                .vote
+                .map(|v| Vote { leader_id: LeaderId { term: v.term, voted_for: v.node }, committed: v.committed });
             let marks = Marks {
                 vote,
                 committed: g.committed.map(log_id),
@@ -194,7 +193,10 @@ mod tests {
 
     #[test]
     fn bytes_and_back() {
-        let mut marks = Marks { vote: Some(Vote { leader_id: LeaderId { term: 7, voted_for: 1 << 40 }, committed: true }), ..Marks::default() };
+        let mut marks = Marks {
+            vote: Some(Vote { leader_id: LeaderId { term: 7, voted_for: 1 << 40 }, committed: true }),
+            ..Marks::default()
+        };
         marks.purge(id(3, u64::MAX - 1));
         let mut buf = Vec::new();
         MarksRecord::encode_all([(9, &marks), (u32::MAX - 1, &Marks::default())].into_iter(), &mut buf);

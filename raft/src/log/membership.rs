@@ -38,7 +38,8 @@ struct Replica {
 
 /// Appends the bytes of `membership` to `buf`.
 pub fn encode(membership: &Membership, buf: &mut Vec<u8>) {
-    let configs = membership.get_joint_config().iter().map(|ids| Voters { ids: ids.iter().copied().collect() }).collect();
+    let configs =
+        membership.get_joint_config().iter().map(|ids| Voters { ids: ids.iter().copied().collect() }).collect();
     let replicas = membership.nodes().map(|(id, member)| Replica {
         id: *id,
         node: member.node,
@@ -54,9 +55,10 @@ pub fn encode(membership: &Membership, buf: &mut Vec<u8>) {
 pub fn decode(bytes: &[u8]) -> Result<Membership, String> {
     let record = MembershipRecord::decode(bytes).map_err(|e| format!("membership: {e}"))?;
     let configs: Vec<BTreeSet<u64>> = record.configs.into_iter().map(|c| c.ids.into_iter().collect()).collect();
-    let members = record.replicas.into_iter().map(|r| {
-        (r.id, Member { node: r.node, endpoint: r.endpoint, peer_endpoint: r.peer_endpoint })
-    });
+    let members = record
+        .replicas
+        .into_iter()
+        .map(|r| (r.id, Member { node: r.node, endpoint: r.endpoint, peer_endpoint: r.peer_endpoint }));
     Membership::new(configs, members.collect::<BTreeMap<_, _>>()).map_err(|e| format!("membership: {e}"))
 }
 

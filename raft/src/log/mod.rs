@@ -34,6 +34,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
@@ -116,6 +117,9 @@ pub struct Stats {
     pub cached_bytes: usize,
     /// Waiting to be written, in bytes.
     pub queued_bytes: usize,
+    /// How long the sync that is running has taken so far. A disk that hangs reports no error; whoever leads over it
+    /// should not for long.
+    pub syncing: Option<Duration>,
 }
 
 /// The log of a node. Dropping it writes what is queued, syncs, and waits for that; a [`GroupLog`] that is still around
@@ -128,7 +132,7 @@ pub struct Log {
 }
 
 impl Log {
-    /// Opens the log in `dir`, which is created if there is none, and reads all of it.
+    /// Opens the log in `dir`, which is created if there is none, and reads all of it. Blocks for as long as that takes.
     ///
     /// Fails when another process has it open, when acknowledged records are damaged or missing, when it was written by
     /// a newer version, and when the disk fails. Everything found is durable on return.
@@ -160,6 +164,7 @@ impl Log {
             groups: Mutex::new(groups.collect()),
             segments: Mutex::new(segments.into_iter().map(|s| (s.seq, Arc::new(s))).collect()),
             cached_bytes: AtomicUsize::new(0),
+            sync_began: Mutex::new(None),
             failed: watch::Sender::new(None),
         });
         let writer = Writer::new(shared.clone(), spares, end, marks);
@@ -203,6 +208,7 @@ impl Log {
             pinned_bytes: self.shared.groups().into_iter().map(|(gid, g)| (gid, pinned(&g))).collect(),
             cached_bytes: self.shared.cached_bytes.load(Ordering::Relaxed),
             queued_bytes: self.shared.queue.bytes(),
+            syncing: self.shared.sync_began().map(|began| began.elapsed()),
         }
     }
 
@@ -238,6 +244,7 @@ struct Shared {
     groups: Mutex<BTreeMap<u32, Arc<Group>>>,
     segments: Mutex<BTreeMap<u32, Arc<Segment>>>,
     cached_bytes: AtomicUsize,
+    sync_began: Mutex<Option<Instant>>,
     failed: watch::Sender<Option<Arc<Error>>>,
 }
 
@@ -249,6 +256,10 @@ impl Shared {
 
     fn groups(&self) -> BTreeMap<u32, Arc<Group>> {
         self.groups.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn sync_began(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.sync_began.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn segments(&self) -> MutexGuard<'_, BTreeMap<u32, Arc<Segment>>> {

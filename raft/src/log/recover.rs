@@ -11,9 +11,10 @@ use std::path::{Path, PathBuf};
 use super::error::Error;
 use super::frame::{self, Record};
 use super::group::Places;
-use super::io::{LogFile, LogIo};
+use super::io::LogIo;
 use super::marks::Marks;
 use super::segment::{self, Location, PREAMBLE_BYTES, Segment};
+use super::spare::Spare;
 
 /// File name prefix of files that may become segments.
 pub const SPARE: &str = "spare-";
@@ -27,7 +28,7 @@ pub struct Recovered {
     /// Marks and places of entries of every group.
     pub groups: BTreeMap<u32, (Marks, Places)>,
     /// A file of the right size that may become a segment.
-    pub spare: Option<(PathBuf, Box<dyn LogFile>)>,
+    pub spare: Option<Spare>,
 }
 
 /// Reads the log in `dir` and makes what it found durable.
@@ -47,7 +48,8 @@ pub fn recover(io: &dyn LogIo, dir: &Path, segment_bytes: u64) -> Result<Recover
         end = replay.segment(segment, sealed_at)?;
     }
     for (gid, (marks, places)) in &replay.groups {
-        if let Some(index) = (marks.first..marks.next()).find(|i| places.get(*i).is_none_or(|p| p == Location::NOWHERE)) {
+        if let Some(index) = (marks.first..marks.next()).find(|i| places.get(*i).is_none_or(|p| p == Location::NOWHERE))
+        {
             let (purged, last) = (marks.purged.map(|id| id.index), marks.last.map(|id| id.index));
             return Err(Error::Missing { gid: *gid, index, purged, last });
         }
@@ -57,12 +59,7 @@ pub fn recover(io: &dyn LogIo, dir: &Path, segment_bytes: u64) -> Result<Recover
 }
 
 /// Keeps one spare file of the right size, removes the others.
-fn reuse_spares(
-    io: &dyn LogIo,
-    dir: &Path,
-    names: &[PathBuf],
-    segment_bytes: u64,
-) -> Result<Option<(PathBuf, Box<dyn LogFile>)>, Error> {
+fn reuse_spares(io: &dyn LogIo, dir: &Path, names: &[PathBuf], segment_bytes: u64) -> Result<Option<Spare>, Error> {
     let mut kept = None;
     for name in names.iter().filter(|name| name.to_string_lossy().starts_with(SPARE)) {
         let path = dir.join(name);
@@ -104,7 +101,9 @@ impl Replay {
             let location = Location { seq: segment.seq, offset: at as u32, bytes: frame.size() as u32 };
             let is_header = at as u64 == PREAMBLE_BYTES;
             let record = Record::decode(&frame);
-            if let Err(reason) = record.and_then(|record| self.record(frame.gid, record, location, is_header, &mut durable)) {
+            if let Err(reason) =
+                record.and_then(|record| self.record(frame.gid, record, location, is_header, &mut durable))
+            {
                 return corrupt(at, reason);
             }
             at += frame.size();
@@ -184,7 +183,8 @@ impl Replay {
 /// clean although they never reached the disk. The rest is zeroed: whole records of a torn write may be there, and
 /// would come back to life when writing goes on right up to them.
 fn settle(segment: &Segment, bytes: &[u8], durable: usize, end: usize) -> Result<(), Error> {
-    let write = |buf: &[u8], at: usize| segment.file.write_all_at(buf, at as u64).map_err(Error::io("write", &segment.path));
+    let write =
+        |buf: &[u8], at: usize| segment.file.write_all_at(buf, at as u64).map_err(Error::io("write", &segment.path));
     if durable < end {
         write(&bytes[durable..end], durable)?;
     }

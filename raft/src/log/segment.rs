@@ -15,6 +15,7 @@ use super::error::Error;
 use super::frame::{self, FRAME_HEAD_BYTES, Kind, NO_GROUP};
 use super::io::{LogFile, LogIo};
 use super::marks::{Marks, MarksRecord};
+use super::spare::Spare;
 
 /// Newest format this program writes and reads.
 pub const FORMAT: u32 = 1;
@@ -72,7 +73,7 @@ impl Segment {
     pub fn create<'a>(
         io: &dyn LogIo,
         dir: &Path,
-        (spare, file): (PathBuf, Box<dyn LogFile>),
+        (spare, file): Spare,
         seq: u32,
         previous_end: u64,
         groups: impl Iterator<Item = (u32, &'a Marks)>,

@@ -10,7 +10,8 @@ use super::io::{LogFile, LogIo};
 use super::recover::SPARE;
 use super::segment::Segment;
 
-type Spare = (PathBuf, Box<dyn LogFile>);
+/// An unused file, open, and its path.
+pub type Spare = (PathBuf, Box<dyn LogFile>);
 
 /// At most one file in stock and one in the making.
 pub struct Spares {

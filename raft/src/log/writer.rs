@@ -93,9 +93,12 @@ impl Writer {
         self.flush(sync)?;
         metrics::batch(batch.len());
         self.handled += batch.len() as u64;
-        for (gid, id, place) in self.places.drain(..) {
-            self.shared.group(gid).lock().written(id, place);
+        for group in self.places.chunk_by(|a, b| a.0 == b.0) {
+            let shared = self.shared.group(group[0].0);
+            let mut state = shared.lock();
+            group.iter().for_each(|(_, id, place)| state.written(*id, *place));
         }
+        self.places.clear();
         let freed = batch.iter().any(|r| matches!(r.op, Op::Purge(_) | Op::Truncate(_) | Op::Forget(_)));
         tell(batch);
         self.evict();
@@ -177,7 +180,9 @@ impl Writer {
         }
         if sync && self.synced < self.end {
             let began = Instant::now();
+            *self.shared.sync_began() = Some(began);
             self.segment.file.sync().map_err(Error::io("sync", &self.segment.path))?;
+            *self.shared.sync_began() = None;
             let took = began.elapsed();
             metrics::synced(took);
             if took > SLOW_SYNC {
@@ -209,15 +214,13 @@ impl Writer {
     /// Keeps the entries in memory near their budget, taking from the group that has most.
     fn evict(&self) {
         let groups = self.shared.groups();
-        let total = || groups.values().map(|g| g.lock().cache_bytes()).sum::<usize>();
         let budget = self.shared.config.cache_bytes;
-        let mut cached = total();
+        let mut by_size: Vec<_> = groups.values().map(|g| (g.lock().cache_bytes(), g)).collect();
+        by_size.sort_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
+        let mut cached: usize = by_size.iter().map(|(bytes, _)| bytes).sum();
         // More than twice the budget: reading from disk later is better than running out of memory.
-        for hard in [false, true] {
-            let limit = if hard { 2 * budget } else { budget };
-            let mut by_size: Vec<_> = groups.values().map(|g| (g.lock().cache_bytes(), g)).collect();
-            by_size.sort_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
-            for (_, group) in by_size {
+        for (limit, hard) in [(budget, false), (2 * budget, true)] {
+            for (_, group) in &by_size {
                 if cached > limit {
                     cached -= group.lock().evict(cached - limit, hard).min(cached);
                 }

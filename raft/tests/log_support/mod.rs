@@ -4,8 +4,8 @@
 use std::any::Any;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
 
 use bytes::Bytes;
 use futures::FutureExt;
@@ -132,14 +132,10 @@ impl Faulty {
         Faulty { faults: Arc::new(faults) }
     }
 
-    /// Syncs from now on wait for [`open_gate`](Self::open_gate).
-    pub fn close_gate(&self) {
+    /// Syncs from now on wait until the result is dropped.
+    pub fn close_gate(&self) -> Gate {
         *self.faults.closed.lock().expect("a gate") = true;
-    }
-
-    pub fn open_gate(&self) {
-        *self.faults.closed.lock().expect("a gate") = false;
-        self.faults.changed.notify_all();
+        Gate(self.faults.clone())
     }
 
     /// Returns when `count` syncs were begun.
@@ -182,6 +178,16 @@ impl LogIo for Faulty {
 
     fn lock(&self, dir: &Path) -> io::Result<Option<Box<dyn Any + Send + Sync>>> {
         FileIo.lock(dir)
+    }
+}
+
+/// A closed gate; it opens when this is dropped, also by a test that fails.
+pub struct Gate(Arc<Faults>);
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        *self.0.closed.lock().expect("a gate") = false;
+        self.0.changed.notify_all();
     }
 }
 

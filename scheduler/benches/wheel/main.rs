@@ -1,7 +1,7 @@
 //! Inserts, cancels and firing with 10^4 to 10^7 pending: the wheel of counts beside what else there is.
 //!
 //! `cargo bench -p scheduler`. All run in one process on the same random due times, spread evenly over seven days; compare
-//! within one run only. Every structure first fires the same sequence as the map, id by id.
+//! within one run only. Every structure first fires the same sequence as the map, id by id. Times are processor time.
 //!
 //! What the rows do and do not say: the wheel *counts*, in eight lanes, while the others hold the items and hand them
 //! out. It is what it is because the items are on disk in due order anyway; a store without that order would need one
@@ -11,6 +11,7 @@
 //! step. With few pending these milliseconds are minutes apart, and every trigger pays for the way to it alone.
 //! The heap's cancel leaves the item where it is and pays when it comes up.
 
+mod clock;
 mod queues;
 
 use std::cell::RefCell;

@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::hint::black_box;
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hierarchical_hash_wheel_timer::IdOnlyTimerEntry;
 use hierarchical_hash_wheel_timer::wheels::{Skip, cancellable::QuadWheelWithOverflow};
@@ -13,6 +13,8 @@ use scheduler::lane::{Class, LaneId, TopicId};
 use scheduler::time::Timestamp;
 use scheduler::wheel::{Level, Wheel};
 use tokio_util::time::{DelayQueue, delay_queue::Key};
+
+use crate::clock;
 
 /// An item and the millisecond it is due.
 pub type Item = (u32, u64);
@@ -94,38 +96,40 @@ impl Queue for Counts {
     }
 
     fn insert(&mut self, batch: &[Item]) -> Duration {
-        let start = Instant::now();
+        let start = clock::now();
         for (id, due) in batch {
             self.wheel.insert(lane(*id), Timestamp::from_millis(*due));
         }
-        let busy = start.elapsed();
+        let busy = clock::now() - start;
         batch.iter().for_each(|item| self.keep(*item));
         busy
     }
 
     fn cancel(&mut self, batch: &[Item]) -> Duration {
-        let start = Instant::now();
+        let start = clock::now();
         for (id, due) in batch {
             self.wheel.remove(lane(*id), Timestamp::from_millis(*due));
         }
-        let busy = start.elapsed();
+        let busy = clock::now() - start;
         batch.iter().for_each(|item| self.forget(*item));
         busy
     }
 
     /// As a leader does it: from one due millisecond to the next, waking before coarse slots to have them recounted.
     fn advance(&mut self, to: u64, fired: &mut Vec<u32>) -> Duration {
-        let start = Instant::now();
+        let start = clock::now();
         while let Some(next) = self.wheel.next_due(self.wheel.now())
             && next.wake.as_millis() <= to
         {
             black_box(&next.lanes);
-            self.wheel.advance(next.wake);
+            if self.wheel.advance(next.wake) > 0 {
+                self.split_all();
+            }
+        }
+        if self.wheel.advance(Timestamp::from_millis(to)) > 0 {
             self.split_all();
         }
-        self.wheel.advance(Timestamp::from_millis(to));
-        self.split_all();
-        let busy = start.elapsed();
+        let busy = clock::now() - start;
         while let Some((due, id)) = self.rows.first().copied()
             && due <= to
         {
@@ -159,23 +163,23 @@ impl Queue for Delays {
         let Delays { runtime, queue, keys, now, .. } = self;
         runtime.block_on(async {
             let clock = tokio::time::Instant::now();
-            let start = Instant::now();
+            let start = clock::now();
             for (id, due) in batch {
                 keys[*id as usize] = Some(queue.insert_at(*id, clock + Duration::from_millis(due - *now)));
             }
-            start.elapsed()
+            clock::now() - start
         })
     }
 
     fn cancel(&mut self, batch: &[Item]) -> Duration {
         let Delays { runtime, queue, keys, .. } = self;
         runtime.block_on(async {
-            let start = Instant::now();
+            let start = clock::now();
             for (id, _) in batch {
                 let key = keys[*id as usize].take().expect("a pending id");
                 black_box(queue.remove(&key));
             }
-            start.elapsed()
+            clock::now() - start
         })
     }
 
@@ -185,13 +189,13 @@ impl Queue for Delays {
         *now = to;
         // Without tokio's budget per poll, which would have it yield every few items.
         runtime.block_on(tokio::task::unconstrained(async {
-            let start = Instant::now();
+            let start = clock::now();
             tokio::time::advance(step).await;
             while let Poll::Ready(Some(expired)) = std::future::poll_fn(|cx| Poll::Ready(queue.poll_expired(cx))).await
             {
                 fired.push(expired.into_inner());
             }
-            start.elapsed()
+            clock::now() - start
         }))
     }
 }
@@ -210,24 +214,24 @@ impl Queue for HashWheel {
     }
 
     fn insert(&mut self, batch: &[Item]) -> Duration {
-        let start = Instant::now();
+        let start = clock::now();
         for (id, due) in batch {
             let entry = IdOnlyTimerEntry { id: *id, delay: Duration::from_millis(due - self.now) };
             self.wheel.insert(entry).expect("a due time ahead");
         }
-        start.elapsed()
+        clock::now() - start
     }
 
     fn cancel(&mut self, batch: &[Item]) -> Duration {
-        let start = Instant::now();
+        let start = clock::now();
         for (id, _) in batch {
             self.wheel.cancel(id).expect("a pending id");
         }
-        start.elapsed()
+        clock::now() - start
     }
 
     fn advance(&mut self, to: u64, fired: &mut Vec<u32>) -> Duration {
-        let start = Instant::now();
+        let start = clock::now();
         while self.now < to {
             let left = to - self.now;
             let skip = match self.wheel.can_skip() {
@@ -243,7 +247,7 @@ impl Queue for HashWheel {
                 self.now += 1;
             }
         }
-        start.elapsed()
+        clock::now() - start
     }
 }
 
@@ -265,17 +269,17 @@ impl Queue for Heap {
     }
 
     fn insert(&mut self, batch: &[Item]) -> Duration {
-        let start = Instant::now();
+        let start = clock::now();
         for (id, due) in batch {
             let version = &mut self.versions[*id as usize];
             *version += 1;
             self.heap.push(Reverse((*due, *id, *version)));
         }
-        start.elapsed()
+        clock::now() - start
     }
 
     fn cancel(&mut self, batch: &[Item]) -> Duration {
-        let start = Instant::now();
+        let start = clock::now();
         for (id, _) in batch {
             self.versions[*id as usize] += 1;
             self.dead += 1;
@@ -285,11 +289,11 @@ impl Queue for Heap {
             self.heap.retain(|Reverse((_, id, version))| versions[*id as usize] == *version);
             self.dead = 0;
         }
-        start.elapsed()
+        clock::now() - start
     }
 
     fn advance(&mut self, to: u64, fired: &mut Vec<u32>) -> Duration {
-        let start = Instant::now();
+        let start = clock::now();
         while let Some(Reverse((due, id, version))) = self.heap.peek().copied()
             && due <= to
         {
@@ -302,7 +306,7 @@ impl Queue for Heap {
                 self.dead -= 1;
             }
         }
-        start.elapsed()
+        clock::now() - start
     }
 }
 
@@ -315,29 +319,29 @@ impl Queue for Map {
     }
 
     fn insert(&mut self, batch: &[Item]) -> Duration {
-        let start = Instant::now();
+        let start = clock::now();
         for (id, due) in batch {
             self.0.insert((*due, *id));
         }
-        start.elapsed()
+        clock::now() - start
     }
 
     fn cancel(&mut self, batch: &[Item]) -> Duration {
-        let start = Instant::now();
+        let start = clock::now();
         for (id, due) in batch {
             assert!(self.0.remove(&(*due, *id)));
         }
-        start.elapsed()
+        clock::now() - start
     }
 
     fn advance(&mut self, to: u64, fired: &mut Vec<u32>) -> Duration {
-        let start = Instant::now();
+        let start = clock::now();
         while let Some((due, id)) = self.0.first().copied()
             && due <= to
         {
             self.0.pop_first();
             fired.push(id);
         }
-        start.elapsed()
+        clock::now() - start
     }
 }

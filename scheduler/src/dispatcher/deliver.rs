@@ -39,12 +39,13 @@ pub(super) struct Turn {
 impl Turn {
     /// Place of the one whose turn it is among `count`, and rows it may be given.
     fn next(&self, count: usize, quantum: u32, left: usize) -> (usize, usize) {
-        (self.place % count, left.min(quantum.max(1).saturating_sub(self.used) as usize))
+        // At least one, even if the quantum shrank meanwhile: whoever is offered nothing would seem to want nothing.
+        (self.place % count, left.min(quantum.saturating_sub(self.used).max(1) as usize))
     }
 
     /// It was offered so many rows and took so many.
     fn took(&mut self, offered: usize, taken: usize, quantum: u32) {
-        self.used += taken as u32;
+        self.used = self.used.saturating_add(taken as u32);
         if taken < offered || self.used >= quantum.max(1) {
             *self = Turn { place: self.place.wrapping_add(1), used: 0 };
         }
@@ -69,6 +70,7 @@ impl Dispatcher {
         actions: &mut Vec<Action>,
     ) -> Result<bool, StoreError> {
         self.stall_at = None;
+        self.graced = false;
         if self.undecided >= self.config.undecided_max {
             self.blame(Cause::Undecided);
             return Ok(false);
@@ -143,15 +145,22 @@ impl Dispatcher {
         let mut graced = false;
         let mut heads = BinaryHeap::new();
         let mut late = Vec::new();
-        while taken < max && rooms.iter().any(|&room| room > 0) {
+        let mut failed = None;
+        while taken < max && failed.is_none() && rooms.iter().any(|&room| room > 0) {
             let mut read = false;
             for &place in visit.lanes {
                 let lane = &mut topic.lanes[place];
                 while starving(lane, &rooms) {
                     let before = lane.ready_bytes;
                     let (shards, leases) = (&topic.shards, &self.leases);
-                    if !lane.read(&self.config, self.watermark, self.ready_bytes, shards, leases, visit.source)? {
-                        break;
+                    match lane.read(&self.config, self.watermark, self.ready_bytes, shards, leases, visit.source) {
+                        Ok(true) => {}
+                        Ok(false) => break,
+                        // What is ready goes out all the same.
+                        Err(error) => {
+                            failed = Some(error);
+                            break;
+                        }
                     }
                     self.ready_bytes += lane.ready_bytes - before;
                     read = true;
@@ -164,6 +173,7 @@ impl Dispatcher {
                     graced |= push_head(&mut heads, &topic.lanes[lane], lane, member, grace);
                 }
             }
+            self.graced |= graced;
             if heads.is_empty() && !read {
                 break;
             }
@@ -246,7 +256,7 @@ impl Dispatcher {
         for session in stalled {
             self.stall(session);
         }
-        Ok(taken)
+        failed.map_or(Ok(taken), Err)
     }
 
     /// Dead-letters a row whose first delivery would be too late.

@@ -103,7 +103,12 @@ impl Dispatcher {
                         lane.releasing = true;
                         releases.push((lane.id, to, count as u64));
                     }
-                    _ => lane.unreleased = false,
+                    _ => {
+                        lane.unreleased = false;
+                        if !lane.backlog() {
+                            lane.behind = None;
+                        }
+                    }
                 }
             }
             for (lane, to, count) in releases {

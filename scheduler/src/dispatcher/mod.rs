@@ -85,6 +85,8 @@ pub struct Dispatcher {
     raise_all: bool,
     /// Topics with a rate.
     limited: BTreeSet<TopicId>,
+    /// The last poll left rows for the end of the grace.
+    graced: bool,
     /// When an executor without credit will have blocked others for too long.
     stall_at: Option<Timestamp>,
     ready_bytes: usize,
@@ -160,6 +162,7 @@ impl Dispatcher {
             ended_lanes: BTreeSet::new(),
             raise_all: false,
             limited: BTreeSet::new(),
+            graced: false,
             stall_at: None,
             ready_bytes: 0,
             round: 0,
@@ -187,7 +190,9 @@ impl Dispatcher {
             known.info = Arc::new(Topic { id, namespace, name, settings });
             return;
         }
-        let namespace = match self.topics.values().find(|known| known.info.namespace == topic.namespace) {
+        let first = (topic.namespace.clone(), Arc::from(""));
+        let neighbour = self.names.range(first..).next().filter(|((namespace, _), _)| *namespace == topic.namespace);
+        let namespace = match neighbour.and_then(|(_, id)| self.topics.get(id)) {
             Some(known) => known.namespace,
             None => {
                 self.namespaces.push(Namespace::default());
@@ -312,8 +317,7 @@ impl Dispatcher {
 
     /// When to poll though nothing happens; `None` when only an event can give it something to do.
     pub fn next_wake(&mut self) -> Option<Timestamp> {
-        let in_grace = |lane: &Lane| lane.cause == Some(Cause::Grace);
-        let grace = self.topics.values().any(|topic| topic.lanes.iter().any(in_grace)).then_some(self.grace_end);
+        let grace = self.graced.then_some(self.grace_end);
         let moments = [self.leases.next_deadline(), grace, self.stall_at, self.next_repeat(), self.next_release()];
         moments.into_iter().fold(None, earlier)
     }

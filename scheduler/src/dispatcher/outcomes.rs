@@ -30,7 +30,7 @@ pub(super) enum Proposal {
     /// Merged successes of a lane, in order.
     Run { lane: LaneId, successes: Vec<Reported> },
     /// One command, maybe about a row that is held, maybe with somebody waiting.
-    Single { command: Kind, held: Option<Generation>, to: Option<(Origin, u64)> },
+    Single { command: Box<Kind>, held: Option<Generation>, to: Option<(Origin, u64)> },
     /// Rows of a limited lane that may fire.
     Release { lane: LaneId, count: u64 },
     /// A lane's floor.
@@ -108,13 +108,18 @@ impl Dispatcher {
         };
         match proposal {
             Proposal::Run { lane, successes } => self.decided_run(now, lane, successes, index, time, &reply),
-            Proposal::Single { held, to, .. } => {
+            Proposal::Single { command, held, to } => {
                 self.undecided -= 1;
                 let ended = matches!(reply, Reply::Decided(_) | Reply::Ended(_));
+                // A success whose business command was refused: nothing happened, and what now is the executor's to say.
+                let refused = matches!(&reply, Reply::Refused(refusal) if *refusal != Refusal::NotFound);
+                let open = refused && matches!(*command, Kind::Complete(_));
                 if let Some(generation) = held
                     && self.leases.get(generation).is_some_and(|held| held.phase == Phase::Deciding)
                 {
-                    if ended {
+                    if open {
+                        self.resume(now, generation);
+                    } else if ended {
                         self.forget(now, generation);
                     } else {
                         self.look_again(now, generation);
@@ -251,7 +256,7 @@ impl Dispatcher {
             if let Some((_, proposal)) = self.repeats.pop_front()
                 && let Proposal::Single { command, .. } = &proposal
             {
-                self.propose(command.clone(), proposal);
+                self.propose((**command).clone(), proposal);
             }
         }
     }
@@ -265,7 +270,7 @@ impl Dispatcher {
 
     pub(super) fn propose_single(&mut self, command: Kind, held: Option<Generation>, to: Option<(Origin, u64)>) {
         self.undecided += 1;
-        self.propose(command.clone(), Proposal::Single { command, held, to });
+        self.propose(command.clone(), Proposal::Single { command: Box::new(command), held, to });
     }
 
     pub(super) fn propose(&mut self, command: Kind, proposal: Proposal) {

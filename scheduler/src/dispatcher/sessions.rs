@@ -54,7 +54,7 @@ impl Dispatcher {
     ///
     /// # Errors
     ///
-    /// When the source could not be read; the session is then open with the leases adopted so far.
+    /// When the source could not be read: no session is open then, as if it had been closed at once.
     pub fn open(&mut self, now: Timestamp, hello: Hello, source: &dyn RowSource) -> Result<Welcome, StoreError> {
         let same = |s: &Session| !s.poll && s.namespace == hello.namespace && s.executor == hello.executor;
         let replaced = if hello.poll { None } else { self.sessions.iter().find(|(_, s)| same(s)).map(|(&id, _)| id) };
@@ -88,8 +88,16 @@ impl Dispatcher {
         self.sessions.insert(id, session);
         let mut adopted = Vec::new();
         for lease in hello.held {
-            if lease.namespace == namespace && self.adopt(now, id, &executor, hello.poll, &lease, source)? {
-                adopted.push(lease);
+            if lease.namespace != namespace {
+                continue;
+            }
+            match self.adopt(now, id, &executor, hello.poll, &lease, source) {
+                Ok(true) => adopted.push(lease),
+                Ok(false) => {}
+                Err(error) => {
+                    self.close(id);
+                    return Err(error);
+                }
             }
         }
         if let Some(session) = self.sessions.get_mut(&id) {
@@ -124,7 +132,9 @@ impl Dispatcher {
             // Of two executors that claim one delivery, or an older and a newer one, the newest token has it.
             Some(held) => {
                 let newest = held.token == lease.token || held.token < lease.token && self.of_earlier_term(lease);
-                if held.phase != Phase::Working || held.id != lease.id || held.attempt != lease.attempt || !newest {
+                let same = held.id == lease.id && held.attempt == lease.attempt;
+                // A lease that is listed twice is held once.
+                if held.phase != Phase::Working || held.session == session || !same || !newest {
                     return Ok(false);
                 }
                 (held.lane, held.position, held.attempt, held.fired)
@@ -151,7 +161,6 @@ impl Dispatcher {
         let Some(topic) = self.topics.get_mut(&lane.topic()) else {
             return Ok(false);
         };
-        topic.working += 1;
         let Some(place) = topic.lane_mut(lane) else {
             return Ok(false);
         };
@@ -159,6 +168,7 @@ impl Dispatcher {
         place.remove_ready(position);
         self.ready_bytes -= bytes - place.ready_bytes;
         place.hold(position);
+        topic.working += 1;
         self.leases.insert(Held {
             lane,
             position,

@@ -342,6 +342,7 @@ pub struct Ticket(pub u64);
 
 /// What the dispatcher asks for.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "handed over at once; a box would cost an allocation per command")]
 pub enum Action {
     /// Send to the executor, in order.
     Deliver {
@@ -379,6 +380,7 @@ pub enum Action {
 
 /// What became of a proposal.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "handed over at once; a box would cost an allocation per reply")]
 pub enum Decision {
     /// Durable and applied.
     Applied {

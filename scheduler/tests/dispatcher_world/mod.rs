@@ -23,6 +23,8 @@ pub const ATTEMPTS_MAX: u32 = 3;
 /// Before another attempt.
 pub const BACKOFF: Delay = Delay::from_millis(100);
 pub const EPOCH: u64 = 1;
+/// A business command, or the error of a retry, that this log refuses.
+pub const REFUSED: &[u8] = b"refused";
 
 /// What has not ended.
 #[derive(Clone, Debug)]
@@ -51,6 +53,8 @@ pub struct Store {
     /// Positions released, and the entry that did it.
     released: BTreeMap<(LaneId, Position), u64>,
     pub reads: Cell<usize>,
+    /// Reads to come that fail.
+    pub failures: Cell<usize>,
 }
 
 impl Store {
@@ -122,6 +126,9 @@ impl Store {
         match kind {
             Kind::Complete(complete) => {
                 let report = complete.report.as_ref().unwrap();
+                if *complete.business == *REFUSED {
+                    return Reply::Refused(Refusal::Business(Bytes::new()));
+                }
                 let Some((lane, position)) = self.find(report) else {
                     return self.ended(report);
                 };
@@ -130,6 +137,7 @@ impl Store {
                 effects.push(Effect::Ended { lane, position });
                 Reply::Decided(self.receipt(position, reply::Outcome::Completed, report))
             }
+            Kind::Retry(retry) if retry.error.as_bytes() == REFUSED => Reply::Superseded,
             Kind::Retry(retry) => self.failed(retry.report.as_ref().unwrap(), false, effects),
             Kind::Fail(fail) => self.failed(fail.report.as_ref().unwrap(), true, effects),
             Kind::CompleteRun(run) => {
@@ -207,6 +215,10 @@ impl RowSource for Store {
         rows: &mut Vec<Row>,
     ) -> Result<Scanned, StoreError> {
         self.reads.set(self.reads.get() + 1);
+        if self.failures.get() > 0 {
+            self.failures.set(self.failures.get() - 1);
+            return Err(StoreError("broken".into()));
+        }
         assert!(to <= self.fired_to(lane), "read ahead of what has fired");
         let (mut last, mut bytes) = (None, 0);
         for (&(_, position), live) in self.rows.range((lane, from)..=(lane, to)) {

@@ -1,1 +1,33 @@
-//! Under construction.
+//! Checkers over histories: what was asked and answered, delivered and completed, and what is there at the end.
+//!
+//! One file per promise of the design. A checker knows the public protocol and nothing of how it is kept, so that a
+//! mistake in the product cannot repeat itself here. Every checker has been shown a history that breaks its promise.
+//!
+//! | file | promise |
+//! |---|---|
+//! | [`lost`] | no acknowledged write lost |
+//! | [`early`] | never fired early |
+//! | [`fired_or_cancelled`] | exactly one of fired and cancelled |
+//! | [`once`] | effect at most once per (id, generation), and one receipt for everybody |
+//! | [`fencing`] | deliveries of one (id, generation) carry growing tokens |
+//! | [`accounted`] | everything due is completed, leased, in the retry lane, dead-lettered or held |
+//! | [`linearizable`], [`search`] | schedule, cancel, reschedule, run-now and get are linearizable per id |
+
+pub mod accounted;
+pub mod convert;
+pub mod early;
+pub mod fencing;
+pub mod fired_or_cancelled;
+pub mod history;
+pub mod linearizable;
+pub mod lost;
+pub mod model;
+pub mod once;
+pub mod search;
+mod verdict;
+
+#[cfg(test)]
+mod fixture;
+
+pub use history::{Event, History};
+pub use verdict::{Checked, Options, Verdict, Violation, check};

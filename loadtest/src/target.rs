@@ -1,0 +1,211 @@
+//! What is measured: a cluster of our own, or one that is running.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, bail};
+use harness::cluster::{Cluster, Options};
+use harness::proc_stat::{self, Usage};
+
+use crate::arguments::Arguments;
+use crate::report::Report;
+use crate::router::Router;
+
+/// A cluster under load.
+#[derive(Debug)]
+pub struct Target {
+    /// Ours to kill, when it is.
+    pub cluster: Option<Cluster>,
+    /// Client endpoints.
+    pub endpoints: Vec<String>,
+    /// Calls to them.
+    pub router: Arc<Router>,
+    before: Usage,
+    file_system: String,
+    sync_p50: Duration,
+    sync_delay: Duration,
+}
+
+impl Target {
+    /// Starts the nodes, or finds those that run.
+    ///
+    /// # Errors
+    ///
+    /// When there is no server binary, the nodes do not come up, or an endpoint does not answer.
+    pub async fn start(arguments: &Arguments) -> anyhow::Result<Self> {
+        let cluster = match arguments.nodes() {
+            0 => None,
+            nodes => {
+                provide_server()?;
+                let options = Options {
+                    nodes,
+                    partitions: arguments.partitions,
+                    within: Some(arguments.dir.clone()),
+                    ..Options::default()
+                }
+                .with(
+                    "raft.sync_delay",
+                    &format!("\"{}ms\"", arguments.sync_delay.as_millis()),
+                );
+                Some(Cluster::start(options).await?)
+            }
+        };
+        let endpoints = cluster
+            .as_ref()
+            .map_or_else(|| arguments.endpoint.clone(), Cluster::endpoints);
+        let router = Arc::new(Router::new(&endpoints, arguments.unrouted).await?);
+        let (file_system, sync_p50) = match &cluster {
+            Some(cluster) => disk(cluster.root())?,
+            None => ("not ours".into(), Duration::ZERO),
+        };
+        Ok(Self {
+            before: cluster.as_ref().map(Cluster::usage).unwrap_or_default(),
+            cluster,
+            endpoints,
+            router,
+            file_system,
+            sync_p50,
+            sync_delay: arguments.sync_delay,
+        })
+    }
+
+    /// A report that says what it was measured on.
+    #[must_use]
+    pub fn report(&self, scenario: &str) -> Report {
+        let mut report = Report::new(
+            scenario,
+            self.endpoints.len() as u64,
+            self.router.partitions(),
+        );
+        describe_disk(&mut report, &self.file_system, self.sync_p50);
+        report.add("sync_delay_ms", self.sync_delay.as_secs_f64() * 1_000.0);
+        report
+    }
+
+    /// Adds what the nodes used since the start.
+    pub fn account(&self, report: &mut Report) {
+        let Some(cluster) = &self.cluster else { return };
+        let usage = cluster.usage();
+        report.rss_bytes_max = usage.rss_bytes_max;
+        // A node that was killed takes its share with it.
+        report.cpu_s = (usage.cpu_s - self.before.cpu_s).max(0.0);
+        let written = usage
+            .written_bytes
+            .saturating_sub(self.before.written_bytes);
+        #[expect(clippy::cast_precision_loss, reason = "a mean for people")]
+        if report.count > 0 {
+            report.bytes_written_per_trigger = written as f64 / report.count as f64;
+        }
+    }
+
+    /// The cluster, when it is ours.
+    ///
+    /// # Errors
+    ///
+    /// When it is not.
+    pub fn own(&mut self) -> anyhow::Result<&mut Cluster> {
+        self.cluster
+            .as_mut()
+            .context("this takes a cluster of our own: --spawn")
+    }
+}
+
+/// Names the file system and the median sync; on tmpfs a report is worth nothing.
+///
+/// # Errors
+///
+/// When the directory cannot be written, or lies in memory.
+pub fn disk(directory: &Path) -> anyhow::Result<(String, Duration)> {
+    let file_system = proc_stat::file_system(directory);
+    if file_system == "tmpfs" || file_system == "ramfs" {
+        bail!(
+            "{} lies on {file_system}, where syncs cost nothing: give --dir on a disk",
+            directory.display()
+        );
+    }
+    Ok((file_system, proc_stat::sync_p50(directory)?))
+}
+
+/// Adds file system and median sync to a report.
+pub fn describe_disk(report: &mut Report, file_system: &str, sync_p50: Duration) {
+    report.add("file_system", file_system);
+    report.add("sync_p50_ms", sync_p50.as_secs_f64() * 1_000.0);
+}
+
+/// Builds the server when it is absent or older than its sources, unless told where it is.
+fn provide_server() -> anyhow::Result<()> {
+    if std::env::var_os(harness::binary::BINARIES).is_some() {
+        harness::binary::find("bosingakd")?;
+        return Ok(());
+    }
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap_or(Path::new("."));
+    let directory = harness::binary::directory()?;
+    let built = modified(&directory.join("bosingakd"));
+    if !workspace.join("Cargo.toml").is_file() {
+        // Installed without the sources: what is there has to do.
+        harness::binary::find("bosingakd")?;
+        return Ok(());
+    }
+    if built.is_some_and(|built| built >= newest_source(workspace)) {
+        return Ok(());
+    }
+    let target = directory.parent().unwrap_or(&directory);
+    eprintln!(
+        "building bosingakd, which is absent or older than its sources (the first time takes 15 minutes)"
+    );
+    let status = Command::new("cargo")
+        .args([
+            "build",
+            "--release",
+            "--package",
+            "bosingak-server",
+            "--bin",
+            "bosingakd",
+        ])
+        .current_dir(workspace)
+        .env("CARGO_TARGET_DIR", target)
+        .status()
+        .context("cannot run cargo")?;
+    if !status.success() {
+        bail!("bosingakd does not build");
+    }
+    // Cargo leaves the file alone when nothing it looks at changed; then it is as new as it can be.
+    if let Ok(file) = std::fs::File::options()
+        .append(true)
+        .open(directory.join("bosingakd"))
+    {
+        drop(file.set_modified(SystemTime::now()));
+    }
+    Ok(())
+}
+
+fn newest_source(workspace: &Path) -> SystemTime {
+    let mut newest = SystemTime::UNIX_EPOCH;
+    let mut places: Vec<PathBuf> = ["scheduler", "raft", "api"]
+        .map(|place| workspace.join(place))
+        .into();
+    while let Some(place) = places.pop() {
+        let entries = std::fs::read_dir(&place).into_iter().flatten().flatten();
+        for path in entries.map(|entry| entry.path()) {
+            let is_source = path
+                .extension()
+                .is_some_and(|ending| ["rs", "proto", "toml"].iter().any(|of| ending == *of));
+            if path.is_dir() {
+                places.push(path);
+            } else if is_source {
+                newest = newest.max(modified(&path).unwrap_or(SystemTime::UNIX_EPOCH));
+            }
+        }
+    }
+    newest
+}
+
+fn modified(path: &Path) -> Option<SystemTime> {
+    path.metadata()
+        .and_then(|metadata| metadata.modified())
+        .ok()
+}

@@ -1,0 +1,139 @@
+//! Deliveries of one (id, generation) carry growing tokens: whoever led before has nothing to say any more.
+
+use std::collections::BTreeMap;
+
+use crate::history::{Delivery, History, Key, ReportVerdict, Token};
+use crate::verdict::Violation;
+
+const PROMISE: &str = "fencing";
+
+/// Looks for deliveries that arrived with a token lower than one seen before, and for tokens used twice.
+#[must_use]
+pub fn check(history: &History) -> Vec<Violation> {
+    let mut violations = Vec::new();
+    let mut report = |trigger: &Key, detail: String| {
+        violations.push(Violation {
+            promise: PROMISE,
+            trigger: trigger.clone(),
+            detail,
+        });
+    };
+    let mut in_order: Vec<&Delivery> = history.deliveries.iter().collect();
+    in_order.sort_by_key(|delivery| delivery.received_us);
+    let mut newest: BTreeMap<(&Key, u64), &Delivery> = BTreeMap::new();
+    let mut used: BTreeMap<(u32, Token), &Delivery> = BTreeMap::new();
+    for delivery in in_order {
+        let trigger = &delivery.trigger;
+        if let Some(before) = newest.insert((trigger, delivery.generation), delivery)
+            && before.token >= delivery.token
+        {
+            report(
+                trigger,
+                format!(
+                    "generation {}: {:?} to {} came after {:?} to {}",
+                    delivery.generation,
+                    delivery.token,
+                    delivery.executor,
+                    before.token,
+                    before.executor
+                ),
+            );
+        }
+        if let Some(other) = used.insert((delivery.partition, delivery.token), delivery)
+            && (&other.trigger, other.generation) != (trigger, delivery.generation)
+        {
+            report(
+                trigger,
+                format!(
+                    "{:?} of partition {} was used for {} too",
+                    delivery.token, delivery.partition, other.trigger
+                ),
+            );
+        }
+    }
+    // A report for a retry or failure counts with the newest token only; a completion from any. A superseded report
+    // whose token was never overtaken was refused for no reason, and its trigger would hang until the lease runs out.
+    for completion in &history.completions {
+        if completion.verdict != ReportVerdict::Superseded {
+            continue;
+        }
+        let overtaken = history.deliveries.iter().any(|delivery| {
+            delivery.trigger == completion.trigger
+                && (delivery.generation, delivery.token) > (completion.generation, completion.token)
+        });
+        let moved = history
+            .final_reads
+            .get(&completion.trigger)
+            .is_none_or(|read| {
+                read.generation > completion.generation || read.attempt >= completion.attempt
+            });
+        if !overtaken && !moved {
+            report(
+                &completion.trigger,
+                format!(
+                    "report with {:?} was superseded by nothing",
+                    completion.token
+                ),
+            );
+        }
+    }
+    violations
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::{self, DUE_MS, GENERATION, ID};
+    use crate::history::{Event, Report};
+
+    fn redelivered(term: u64, counter: u64, later_us: i64) -> Delivery {
+        let mut delivery = fixture::delivery(ID, GENERATION, DUE_MS);
+        delivery.token = Token {
+            epoch: 1,
+            term,
+            counter,
+        };
+        delivery.received_us += later_us;
+        delivery
+    }
+
+    #[test]
+    fn accepts_growing_tokens() {
+        let mut history = fixture::life();
+        history.push(Event::Delivery(redelivered(1, 2, 10)));
+        history.push(Event::Delivery(redelivered(2, 1, 20)));
+        assert!(check(&history).is_empty());
+    }
+
+    /// Red when terms are not compared before counters.
+    #[test]
+    fn rejects_a_delivery_of_an_old_leader() {
+        let mut history = fixture::life();
+        history.push(Event::Delivery(redelivered(2, 1, 10)));
+        history.push(Event::Delivery(redelivered(1, 9, 20)));
+        assert_eq!(check(&history).len(), 1);
+    }
+
+    /// Red when a counter that starts again is not noticed.
+    #[test]
+    fn rejects_a_token_used_for_two_triggers() {
+        let mut history = fixture::life();
+        history.push(Event::Delivery(fixture::delivery(
+            "gift-2",
+            11 << 12,
+            DUE_MS,
+        )));
+        assert_eq!(check(&history).len(), 1);
+    }
+
+    /// Red when a refusal needs no cause.
+    #[test]
+    fn rejects_superseded_by_nothing() {
+        let mut history = fixture::life();
+        let mut refused = fixture::completion(ID, GENERATION, DUE_MS);
+        refused.report = Report::Retry;
+        refused.verdict = ReportVerdict::Superseded;
+        history.push(Event::Completion(refused));
+        assert_eq!(check(&history).len(), 1);
+    }
+}

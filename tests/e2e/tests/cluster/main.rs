@@ -1,0 +1,14 @@
+//! End-to-end tests with real processes, by subject.
+
+mod cli;
+mod data_directory;
+mod errors;
+mod executors;
+mod failover;
+mod idle;
+mod life;
+mod load_limits;
+mod membership;
+mod pause;
+mod races;
+mod restart;
