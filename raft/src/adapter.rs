@@ -13,8 +13,8 @@ use crate::apply::{Applier, Failure};
 use crate::machine::CompactionFilter;
 use crate::metrics;
 use crate::progress::{Hold, Progress, lock};
-use crate::store::{Mark, Place, Shared, Store};
 use crate::store::Current;
+use crate::store::{Mark, Place, Shared, Store};
 use crate::types::{LogId, SnapshotMeta, StoredMembership, TypeConfig};
 
 /// At most so many entries, and about so many bytes, go down in one write.
@@ -30,10 +30,7 @@ impl StoreSlot {
     }
 
     pub(crate) fn get(&self) -> Store {
-        self.0
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn replace(&self, store: Store) -> Store {
@@ -191,10 +188,7 @@ impl Adapter {
 }
 
 fn meta(mark: Mark) -> SnapshotMeta {
-    SnapshotMeta {
-        last_log_id: mark.applied,
-        last_membership: mark.membership,
-    }
+    SnapshotMeta { last_log_id: mark.applied, last_membership: mark.membership }
 }
 
 impl RaftStateMachine<TypeConfig> for Adapter {
@@ -202,12 +196,7 @@ impl RaftStateMachine<TypeConfig> for Adapter {
     type SnapshotBuilder = Builder;
 
     async fn applied_state(&mut self) -> Result<(Option<LogId>, StoredMembership), io::Error> {
-        let mark = self
-            .rows
-            .slot
-            .get()
-            .mark()
-            .map_err(|e| self.failed(e.into()))?;
+        let mark = self.rows.slot.get().mark().map_err(|e| self.failed(e.into()))?;
         Ok((mark.applied, mark.membership))
     }
 
@@ -225,52 +214,33 @@ impl RaftStateMachine<TypeConfig> for Adapter {
             if chunk.len() >= CHUNK_ENTRIES || bytes >= CHUNK_BYTES {
                 let full = std::mem::take(&mut chunk);
                 bytes = 0;
-                self.applier
-                    .apply(full)
-                    .await
-                    .map_err(|e| self.failed(e))?;
+                self.applier.apply(full).await.map_err(|e| self.failed(e))?;
             }
         }
         if !chunk.is_empty() {
-            self.applier
-                .apply(chunk)
-                .await
-                .map_err(|e| self.failed(e))?;
+            self.applier.apply(chunk).await.map_err(|e| self.failed(e))?;
         }
         Ok(())
     }
 
     async fn get_snapshot_builder(&mut self) -> Builder {
-        Builder {
-            rows: self.rows.clone(),
-            applier: self.applier.clone(),
-        }
+        Builder { rows: self.rows.clone(), applier: self.applier.clone() }
     }
 
-    async fn install_snapshot(
-        &mut self,
-        meta: &SnapshotMeta,
-        snapshot: SnapshotData,
-    ) -> Result<(), io::Error> {
+    async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: SnapshotData) -> Result<(), io::Error> {
         let SnapshotData::Received { dir } = snapshot else {
             // openraft offers a replica its own rows only at start, and only when they are behind themselves.
             return Err(io::Error::other("a replica cannot install its own rows"));
         };
         let (rows, announced) = (self.rows.clone(), meta.clone());
-        let store = tokio::task::spawn_blocking(move || rows.install(&dir, &announced))
-            .await
-            .map_err(io::Error::other)??;
-        self.applier
-            .restored(store.clone())
-            .await
-            .map_err(|e| self.failed(e))?;
+        let store =
+            tokio::task::spawn_blocking(move || rows.install(&dir, &announced)).await.map_err(io::Error::other)??;
+        self.applier.restored(store.clone()).await.map_err(|e| self.failed(e))?;
         self.rows.slot.replace(store).doom();
         // Only now: whoever waits for the index reads the store next.
         self.applier.publish(meta.last_log_id.map_or(0, |id| id.index));
-        self.rows.progress.durable(Mark {
-            applied: meta.last_log_id,
-            membership: meta.last_membership.clone(),
-        });
+        let mark = Mark { applied: meta.last_log_id, membership: meta.last_membership.clone() };
+        self.rows.progress.durable(mark, self.rows.progress.bytes());
         metrics::snapshot_installed(self.rows.partition);
         Ok(())
     }
@@ -285,10 +255,7 @@ impl RaftStateMachine<TypeConfig> for Adapter {
         };
         Ok(Some(RaftSnapshot {
             meta: meta(mark),
-            snapshot: SnapshotData::Own {
-                rows: self.rows.clone(),
-                hold: self.rows.progress.hold(last.index),
-            },
+            snapshot: SnapshotData::Own { rows: self.rows.clone(), hold: self.rows.progress.hold(last.index) },
         }))
     }
 }
@@ -304,17 +271,17 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
 
     async fn build_snapshot(
         &mut self,
-    ) -> Result<RaftSnapshot<crate::types::CommittedLeaderId, u64, crate::types::Member, SnapshotData>, io::Error>
-    {
+    ) -> Result<RaftSnapshot<crate::types::CommittedLeaderId, u64, crate::types::Member, SnapshotData>, io::Error> {
         let started = std::time::Instant::now();
         let rows = self.rows.clone();
-        let (view, mark) = tokio::task::spawn_blocking(move || {
+        let (view, mark, bytes) = tokio::task::spawn_blocking(move || {
             let store = rows.slot.get();
             // Taken before the flush: everything in the view is in files once the flush returns.
+            let bytes = rows.progress.bytes();
             let view = store.snapshot();
             let mark = view.mark()?;
             store.flush()?;
-            Ok::<_, crate::error::StoreError>((view, mark))
+            Ok::<_, crate::error::StoreError>((view, mark, bytes))
         })
         .await
         .map_err(io::Error::other)?
@@ -326,16 +293,13 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
         let last = mark.applied.map_or(0, |id| id.index);
         // A snapshot installed meanwhile is further; what is durable never steps back.
         if last >= self.rows.progress.durable_mark().applied.map_or(0, |id| id.index) {
-            self.rows.progress.durable(mark.clone());
+            self.rows.progress.durable(mark.clone(), bytes);
         }
         self.applier.flushed(view);
         metrics::checkpointed(self.rows.partition, last, started.elapsed());
         Ok(RaftSnapshot {
             meta: meta(mark),
-            snapshot: SnapshotData::Own {
-                rows: self.rows.clone(),
-                hold: self.rows.progress.hold(last),
-            },
+            snapshot: SnapshotData::Own { rows: self.rows.clone(), hold: self.rows.progress.hold(last) },
         })
     }
 }

@@ -22,8 +22,7 @@ type Reply = Box<dyn Any + Send + Sync>;
 
 /// A state machine whose kind of reply is known to the proposer only.
 pub(crate) trait Machine: Send {
-    fn apply(&mut self, store: &Store, entries: &[Committed], batch: &mut Batch)
-    -> Result<Vec<Reply>, Halt>;
+    fn apply(&mut self, store: &Store, entries: &[Committed], batch: &mut Batch) -> Result<Vec<Reply>, Halt>;
     fn applied(&mut self, store: &Store);
     fn restored(&mut self, store: &Store) -> Result<(), Halt>;
     fn flushed(&mut self, durable: &Snapshot);
@@ -33,12 +32,7 @@ pub(crate) trait Machine: Send {
 pub(crate) struct Typed<M>(pub(crate) M);
 
 impl<M: StateMachine> Machine for Typed<M> {
-    fn apply(
-        &mut self,
-        store: &Store,
-        entries: &[Committed],
-        batch: &mut Batch,
-    ) -> Result<Vec<Reply>, Halt> {
+    fn apply(&mut self, store: &Store, entries: &[Committed], batch: &mut Batch) -> Result<Vec<Reply>, Halt> {
         let replies = self.0.apply(store, entries, batch)?;
         Ok(replies.into_iter().map(|r| Box::new(r) as Reply).collect())
     }
@@ -96,38 +90,21 @@ impl Applier {
         applied: watch::Sender<u64>,
     ) -> std::io::Result<(Applier, JoinHandle<()>)> {
         let (jobs, inbox) = channel();
-        let applier = Applier {
-            jobs,
-            applied: applied.clone(),
-        };
-        let worker = Worker {
-            partition,
-            machine,
-            store,
-            progress,
-            applied,
-        };
-        let thread = std::thread::Builder::new()
-            .name(format!("apply-{partition}"))
-            .spawn(move || worker.run(inbox))?;
+        let applier = Applier { jobs, applied: applied.clone() };
+        let worker = Worker { partition, machine, store, progress, applied };
+        let thread = std::thread::Builder::new().name(format!("apply-{partition}")).spawn(move || worker.run(inbox))?;
         Ok((applier, thread))
     }
 
     async fn ask(&self, job: impl FnOnce(Done) -> Job) -> Result<(), Failure> {
         let (done, outcome) = oneshot::channel();
-        let gone = || Halt {
-            index: 0,
-            reason: "the apply thread is gone".into(),
-        };
+        let gone = || Halt { index: 0, reason: "the apply thread is gone".into() };
         self.jobs.send(job(done)).map_err(|_| gone())?;
         outcome.await.map_err(|_| gone())?
     }
 
     /// Applies entries in order, in one write.
-    pub(crate) async fn apply(
-        &self,
-        entries: Vec<EntryResponder<TypeConfig>>,
-    ) -> Result<(), Failure> {
+    pub(crate) async fn apply(&self, entries: Vec<EntryResponder<TypeConfig>>) -> Result<(), Failure> {
         self.ask(|done| Job::Apply(entries, done)).await
     }
 
@@ -215,17 +192,11 @@ impl Worker {
         let mut replies = Vec::new();
         if let (Some(first), Some(end)) = (committed.first(), committed.last()) {
             let (machine, store, batch) = (&mut self.machine, &self.store, &mut batch);
-            replies = guard(first.index, end.index, || {
-                machine.apply(store, &committed, batch)
-            })?;
+            replies = guard(first.index, end.index, || machine.apply(store, &committed, batch))?;
             if replies.len() != committed.len() {
                 return Err(Halt {
                     index: first.index,
-                    reason: format!(
-                        "the state machine answered {} of {} entries",
-                        replies.len(),
-                        committed.len()
-                    ),
+                    reason: format!("the state machine answered {} of {} entries", replies.len(), committed.len()),
                 }
                 .into());
             }
@@ -265,9 +236,6 @@ fn guard<T>(first: u64, last: u64, run: impl FnOnce() -> Result<T, Halt>) -> Res
             .map(|s| (*s).to_owned())
             .or_else(|| panic.downcast_ref::<String>().cloned())
             .unwrap_or_else(|| "no message".into());
-        Err(Halt {
-            index: first,
-            reason: format!("panic in apply of entries {first} to {last}: {what}"),
-        })
+        Err(Halt { index: first, reason: format!("panic in apply of entries {first} to {last}: {what}") })
     })
 }

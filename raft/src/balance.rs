@@ -80,12 +80,7 @@ pub(crate) async fn transfer(group: &GroupInner, to: u64) -> Result<(), ChangeEr
             "node {to} is not ready to lead: it lacks more than {LAG_MAX} entries, does not answer, or only just became a voter"
         )));
     }
-    replica
-        .raft
-        .trigger()
-        .transfer_leader(target)
-        .await
-        .map_err(|e| ChangeError::Unavailable(e.to_string()))?;
+    replica.raft.trigger().transfer_leader(target).await.map_err(|e| ChangeError::Unavailable(e.to_string()))?;
     let mut leadership = group.leadership.subscribe();
     let limit = group.timing.election_max * 2;
     let led = leadership.wait_for(|l| l.leader.as_ref().is_some_and(|l| l.node == to));
@@ -169,10 +164,8 @@ fn report(group: &GroupInner, outcome: Result<(), ChangeError>) {
 /// The voter that should lead this group, if it is another node that is ready now and the group is quiet enough to move.
 async fn preferred(node: &Arc<NodeInner>, group: &GroupInner, figures: &RaftMetrics<TypeConfig>) -> Option<Member> {
     let membership = figures.membership_config.membership();
-    let mut nodes: Vec<u64> = membership
-        .voter_ids()
-        .filter_map(|id| membership.get_node(&id).map(|m| m.node))
-        .collect();
+    let mut nodes: Vec<u64> =
+        membership.voter_ids().filter_map(|id| membership.get_node(&id).map(|m| m.node)).collect();
     nodes.sort_unstable();
     let wanted = *nodes.get(group.partition as usize % nodes.len().max(1))?;
     if wanted == node.me() {

@@ -67,9 +67,7 @@ async fn run(partition: u32, queue: Arc<Mutex<Queue>>, raft: Raft<TypeConfig, Ad
             Ok(Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(forward)))) => {
                 Err(crate::group::forwarded(forward).into())
             }
-            Ok(Err(RaftError::Fatal(fatal))) => Err(ReadError::Unavailable {
-                reason: fatal.to_string(),
-            }),
+            Ok(Err(RaftError::Fatal(fatal))) => Err(ReadError::Unavailable { reason: fatal.to_string() }),
         };
         crate::metrics::read_barrier(partition, outcome.is_ok());
         for waiter in waiters {

@@ -58,12 +58,7 @@ pub(crate) async fn found(node: &Arc<NodeInner>, members: &[Member]) -> Result<(
 }
 
 fn check(node: &NodeInner, members: &[Member]) -> Result<Vec<Member>, Error> {
-    let refuse = |reason: String| {
-        Err(Error::Config {
-            field: "members",
-            reason,
-        })
-    };
+    let refuse = |reason: String| Err(Error::Config { field: "members", reason });
     let ids: BTreeSet<u64> = members.iter().map(|m| m.node).collect();
     let addresses: BTreeSet<&str> = members.iter().map(|m| m.peer_endpoint.as_str()).collect();
     if ids.len() != members.len() || addresses.len() != members.len() {
@@ -121,10 +116,7 @@ async fn start(node: &Arc<NodeInner>, group: &GroupInner, members: &[Member]) ->
             tokio::time::sleep(AGAIN).await;
         }
     }
-    let nodes: BTreeMap<u64, Member> = members
-        .iter()
-        .map(|m| (replica_id(m.node, FOUNDING), m.clone()))
-        .collect();
+    let nodes: BTreeMap<u64, Member> = members.iter().map(|m| (replica_id(m.node, FOUNDING), m.clone())).collect();
     match replica.raft.initialize(nodes).await {
         Ok(()) => {
             tracing::info!(partition = group.partition, members = members.len(), "a group was founded");

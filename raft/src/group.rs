@@ -12,8 +12,8 @@ use futures::future::BoxFuture;
 use openraft::RaftMetrics;
 use openraft::errors::{ClientWriteError, ForwardReason, ForwardToLeader};
 use openraft::impls::ProgressResponder;
-use openraft::vote::leader_id_std::CommittedLeaderId;
 use openraft::raft::ClientWriteResult;
+use openraft::vote::leader_id_std::CommittedLeaderId;
 use openraft_rt::{Instant as _, WatchReceiver};
 use tokio::sync::{oneshot, watch};
 
@@ -161,10 +161,7 @@ impl<R: Any> Pending<R> {
 
 impl<M: StateMachine> Group<M> {
     pub(crate) fn new(inner: Arc<GroupInner>) -> Self {
-        Group {
-            inner,
-            machine: PhantomData,
-        }
+        Group { inner, machine: PhantomData }
     }
 
     /// The partition number.
@@ -188,11 +185,7 @@ impl<M: StateMachine> Group<M> {
         if outcome.is_err() {
             metrics::proposed(self.inner.partition, "refused");
         }
-        Ok(Pending {
-            partition: self.inner.partition,
-            outcome: outcome?,
-            reply: PhantomData,
-        })
+        Ok(Pending { partition: self.inner.partition, outcome: outcome?, reply: PhantomData })
     }
 
     /// Waits until everything committed anywhere before the call is applied and readable in [`store`](Self::store) here.
@@ -303,11 +296,7 @@ pub(crate) fn forwarded(forward: ForwardToLeader<TypeConfig>) -> Forwarded {
 
 impl From<Member> for Leader {
     fn from(m: Member) -> Self {
-        Leader {
-            node: m.node,
-            endpoint: m.endpoint,
-            peer_endpoint: m.peer_endpoint,
-        }
+        Leader { node: m.node, endpoint: m.endpoint, peer_endpoint: m.peer_endpoint }
     }
 }
 
@@ -317,10 +306,7 @@ impl GroupInner {
             partition,
             timing,
             entry_bytes_max,
-            slot: RwLock::new(Slot {
-                replica: None,
-                health: Health::Vacant,
-            }),
+            slot: RwLock::new(Slot { replica: None, health: Health::Vacant }),
             leadership: watch::Sender::default(),
             applied: watch::Sender::default(),
             rebuilds: AtomicU64::new(0),
@@ -379,10 +365,7 @@ impl GroupInner {
         payload: Bytes,
     ) -> Result<oneshot::Receiver<ClientWriteResult<TypeConfig>>, ProposeError> {
         if payload.len() > self.entry_bytes_max {
-            return Err(ProposeError::TooLarge {
-                bytes: payload.len(),
-                limit: self.entry_bytes_max,
-            });
+            return Err(ProposeError::TooLarge { bytes: payload.len(), limit: self.entry_bytes_max });
         }
         let replica = match self.replica() {
             Ok(replica) => replica,
@@ -392,9 +375,7 @@ impl GroupInner {
         {
             let leadership = self.leadership.borrow();
             if !leadership.we_lead || leadership.term != term {
-                return Err(ProposeError::NotLeader {
-                    leader: leadership.leader.clone(),
-                });
+                return Err(ProposeError::NotLeader { leader: leadership.leader.clone() });
             }
         }
         let (responder, outcome) = ProgressResponder::complete_only();
@@ -404,9 +385,7 @@ impl GroupInner {
             .with_leader(CommittedLeaderId::new(term))
             .responder(responder)
             .await
-            .map_err(|fatal| ProposeError::Unavailable {
-                reason: fatal.to_string(),
-            })?;
+            .map_err(|fatal| ProposeError::Unavailable { reason: fatal.to_string() })?;
         Ok(outcome)
     }
 
@@ -427,9 +406,7 @@ impl GroupInner {
         {
             let leadership = self.leadership.borrow();
             if !leadership.we_lead {
-                return Err(ReadError::NotLeader {
-                    leader: leadership.leader.clone(),
-                });
+                return Err(ReadError::NotLeader { leader: leadership.leader.clone() });
             }
         }
         let deadline = self.timing.election_max * 2;

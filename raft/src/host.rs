@@ -70,9 +70,7 @@ impl NodeInner {
 
     /// The log, until the node is shut down.
     pub(crate) fn log(&self) -> Result<Arc<Log>, Error> {
-        lock(&self.log)
-            .clone()
-            .ok_or_else(|| Error::Raft("the node is shut down".into()))
+        lock(&self.log).clone().ok_or_else(|| Error::Raft("the node is shut down".into()))
     }
 
     /// Whether the log failed; that ends the process, so nothing else needs to be said or tried.
@@ -100,12 +98,7 @@ impl NodeInner {
         machine: Box<dyn Machine>,
     ) -> Result<Arc<Replica>, Error> {
         let me = lock(&rows.current).replica;
-        let network = Network {
-            host: self.clone(),
-            links: self.links.clone(),
-            partition: group.partition,
-            me,
-        };
+        let network = Network { host: self.clone(), links: self.links.clone(), partition: group.partition, me };
         let log = self.log()?;
         let start = Start {
             partition: group.partition,
@@ -169,10 +162,7 @@ impl NodeInner {
                 return Ok(());
             }
             if found.replica >= replica {
-                return refuse(format!(
-                    "replica {:#x} was here, which is not older than {replica:#x}",
-                    found.replica
-                ));
+                return refuse(format!("replica {:#x} was here, which is not older than {replica:#x}", found.replica));
             }
             self.close(group, found).await?;
         }
@@ -181,9 +171,7 @@ impl NodeInner {
             incarnation: found.as_ref().map_or(0, |c| c.incarnation) + 1,
             epoch: found.as_ref().map_or(0, |c| c.epoch) + 1,
         };
-        place
-            .set(&current)
-            .map_err(|e| Error::io("write CURRENT", e))?;
+        place.set(&current).map_err(|e| Error::io("write CURRENT", e))?;
         tracing::info!(partition = group.partition, replica = format!("{replica:#x}"), "a replica begins here");
         self.open_replica(group, place, current).await
     }
@@ -199,9 +187,7 @@ impl NodeInner {
         }
         tracing::info!(partition = group.partition, replica = format!("{replica:#x}"), "a replica ends here");
         self.close(group, &found).await?;
-        self.place(group.partition)
-            .vacate(&found)
-            .map_err(|e| Error::io("write CURRENT", e))
+        self.place(group.partition).vacate(&found).map_err(|e| Error::io("write CURRENT", e))
     }
 
     /// What the directory of a group says; the caller holds `opening`.
@@ -247,11 +233,7 @@ impl NodeInner {
 
     /// Asks something over the control lane of the node at `address`.
     async fn ask(&self, address: &str, partition: u32, body: Body, deadline: Duration) -> Result<Body, CallError> {
-        let frame = Frame {
-            group: partition,
-            body: Some(body),
-            ..Frame::default()
-        };
+        let frame = Frame { group: partition, body: Some(body), ..Frame::default() };
         let link = self.links.get(address, Lane::Control);
         let answer = link.ask(frame, deadline).await;
         answer
@@ -279,7 +261,12 @@ impl NodeInner {
     }
 
     /// Passes a request to the layer above on another node, or on this one.
-    pub(crate) fn send_call(&self, node: u64, request: Bytes, deadline: Duration) -> BoxFuture<'_, Result<Bytes, CallError>> {
+    pub(crate) fn send_call(
+        &self,
+        node: u64,
+        request: Bytes,
+        deadline: Duration,
+    ) -> BoxFuture<'_, Result<Bytes, CallError>> {
         self.pass_on(node, request, deadline).boxed()
     }
 
@@ -306,10 +293,8 @@ impl Host for NodeInner {
     }
 
     fn replica(&self, partition: u32, to: u64) -> Result<Arc<Replica>, String> {
-        let group = self
-            .groups
-            .get(partition as usize)
-            .ok_or_else(|| format!("there is no partition {partition} here"))?;
+        let group =
+            self.groups.get(partition as usize).ok_or_else(|| format!("there is no partition {partition} here"))?;
         let replica = group.replica()?;
         if replica.id != to {
             return Err(format!("partition {partition} has replica {:#x} here, not {to:#x}", replica.id));

@@ -31,10 +31,7 @@ impl Identity {
             let what = format!("{what} in {}", dir.display());
             move |e| Error::io(what, e)
         };
-        let foreign = |reason: String| Error::Foreign {
-            dir: dir.to_owned(),
-            reason,
-        };
+        let foreign = |reason: String| Error::Foreign { dir: dir.to_owned(), reason };
         fs::create_dir_all(dir).map_err(io("create the data directory"))?;
         let held = File::create(dir.join("LOCK")).map_err(io("create LOCK"))?;
         match held.try_lock() {
@@ -61,24 +58,13 @@ impl Identity {
         let whole = text.rfind('\n').map_or(0, |end| end + 1);
         let mut heard = HashSet::new();
         for line in text[..whole].lines() {
-            let replica = line
-                .parse()
-                .map_err(|_| foreign(format!("HEARD has the line {line:?}")))?;
+            let replica = line.parse().map_err(|_| foreign(format!("HEARD has the line {line:?}")))?;
             heard.insert(replica);
         }
-        let ledger = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(&path)
-            .map_err(io("open HEARD"))?;
+        let ledger = OpenOptions::new().create(true).append(true).open(&path).map_err(io("open HEARD"))?;
         ledger.set_len(whole as u64).map_err(io("cut HEARD"))?;
         sync_dir(dir).map_err(io("sync the data directory"))?;
-        Ok(Identity {
-            dir: dir.to_owned(),
-            heard: RwLock::new(heard),
-            ledger: Mutex::new(ledger),
-            _lock: held,
-        })
+        Ok(Identity { dir: dir.to_owned(), heard: RwLock::new(heard), ledger: Mutex::new(ledger), _lock: held })
     }
 
     /// Where one partition's rows are.
@@ -96,10 +82,7 @@ impl Identity {
     /// A replica whose disk was lost has forgotten its votes and what it acknowledged; whoever heard from it can tell it from one that
     /// never lived.
     pub(crate) fn has_heard(&self, replica: u64) -> bool {
-        self.heard
-            .read()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .contains(&replica)
+        self.heard.read().unwrap_or_else(std::sync::PoisonError::into_inner).contains(&replica)
     }
 
     /// Notes it durably; one sync in a replica's life.
@@ -113,10 +96,7 @@ impl Identity {
         }
         ledger.write_all(format!("{replica}\n").as_bytes())?;
         ledger.sync_data()?;
-        self.heard
-            .write()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .insert(replica);
+        self.heard.write().unwrap_or_else(std::sync::PoisonError::into_inner).insert(replica);
         Ok(())
     }
 }
@@ -129,12 +109,9 @@ fn compare(found: &str, ours: &str) -> Result<(), String> {
             .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))
             .ok_or_else(|| format!("its file NODE does not say which {name}"))?;
         if theirs != value {
-            let newer = name == "format"
-                && theirs.parse::<u32>().is_ok_and(|theirs| theirs > FORMAT);
+            let newer = name == "format" && theirs.parse::<u32>().is_ok_and(|theirs| theirs > FORMAT);
             let hint = if newer { ", written by a newer version" } else { "" };
-            return Err(format!(
-                "it is of {name} {theirs:?}{hint}, and this is {name} {value:?}"
-            ));
+            return Err(format!("it is of {name} {theirs:?}{hint}, and this is {name} {value:?}"));
         }
     }
     Ok(())

@@ -38,8 +38,8 @@ mod wire;
 
 pub use error::{CallError, ChangeError, Error, ProposeError, ReadError, StoreError};
 pub use group::{Group, GroupStatus, Health, Leader, Leadership, Pending, Proposed, ReplicaStatus};
+pub use log::LogConfig;
 pub use machine::{Committed, CompactionFilter, Halt, StateMachine};
 pub use node::{CallHandler, Checkpoints, Config, Node, Timing};
 pub use store::{Batch, Snapshot, Store, StoreConfig};
-pub use log::LogConfig;
 pub use types::Member;

@@ -35,16 +35,14 @@ pub(crate) fn led(group: &GroupInner) -> Result<(Arc<Replica>, RaftMetrics<TypeC
     let membership = figures.membership_config.membership();
     let leader = figures.current_leader.filter(|id| *id != figures.id);
     let leader = leader.and_then(|id| membership.get_node(&id)).cloned();
-    Err(ChangeError::NotLeader {
-        leader: leader.map(Leader::from),
-    })
+    Err(ChangeError::NotLeader { leader: leader.map(Leader::from) })
 }
 
 fn changed<T>(outcome: Result<T, RaftError<TypeConfig, ClientWriteError<TypeConfig>>>) -> Result<T, ChangeError> {
     outcome.map_err(|e| match e {
-        RaftError::APIError(ClientWriteError::ForwardToLeader(forward)) => ChangeError::NotLeader {
-            leader: forward.leader_node.map(Leader::from),
-        },
+        RaftError::APIError(ClientWriteError::ForwardToLeader(forward)) => {
+            ChangeError::NotLeader { leader: forward.leader_node.map(Leader::from) }
+        }
         RaftError::APIError(
             ClientWriteError::PreconditionFailed(_)
             | ClientWriteError::ChangeMembershipError(ChangeMembershipError::InProgress(_)),
@@ -69,9 +67,7 @@ async fn change(
     figures: &RaftMetrics<TypeConfig>,
     members: ChangeMembers<u64, Member>,
 ) -> Result<(), ChangeError> {
-    let guard = Precondition::LastMembershipLogId {
-        last_membership_log_id: *figures.membership_config.log_id(),
-    };
+    let guard = Precondition::LastMembershipLogId { last_membership_log_id: *figures.membership_config.log_id() };
     let change = replica.raft.change_membership_if(members, false, [guard]);
     changed(in_time("agreeing on the members", AGREE, change).await?)?;
     Ok(())
@@ -166,16 +162,10 @@ pub(crate) async fn remove(node: &Arc<NodeInner>, group: &Arc<GroupInner>, gone:
         let target = balance::best_target(node, group, &figures).await;
         let target = target.ok_or_else(|| ChangeError::Refused("no other voter is ready to lead".into()))?;
         balance::transfer(group, target.node).await?;
-        return Err(ChangeError::NotLeader {
-            leader: Some(Leader::from(target)),
-        });
+        return Err(ChangeError::NotLeader { leader: Some(Leader::from(target)) });
     }
     let voters: BTreeSet<u64> = membership.voter_ids().filter(|v| ids.contains(v)).collect();
-    let members = if voters.is_empty() {
-        ChangeMembers::RemoveNodes(ids)
-    } else {
-        ChangeMembers::RemoveVoters(voters)
-    };
+    let members = if voters.is_empty() { ChangeMembers::RemoveNodes(ids) } else { ChangeMembers::RemoveVoters(voters) };
     change(&replica, &figures, members).await?;
     tracing::info!(partition = group.partition, node = gone, "a node was removed");
     for (id, member) in leaving {

@@ -116,10 +116,7 @@ pub(crate) fn status(status: &crate::group::GroupStatus) {
     gauge!(PURGED, &of).set(status.purged_index as f64);
     for replica in &status.replicas {
         if let (Some(matched), true) = (replica.matched, status.leadership.we_lead) {
-            let of = [
-                ("partition", status.partition.to_string()),
-                ("node", replica.node.to_string()),
-            ];
+            let of = [("partition", status.partition.to_string()), ("node", replica.node.to_string())];
             gauge!(LAG, &of).set(status.last_index.saturating_sub(matched) as f64);
         }
     }

@@ -188,11 +188,7 @@ pub struct Node<M: StateMachine> {
 
 impl<M: StateMachine> Clone for Node<M> {
     fn clone(&self) -> Self {
-        Node {
-            inner: self.inner.clone(),
-            groups: self.groups.clone(),
-            machine: PhantomData,
-        }
+        Node { inner: self.inner.clone(), groups: self.groups.clone(), machine: PhantomData }
     }
 }
 
@@ -210,11 +206,7 @@ impl<M: StateMachine> Node<M> {
     ) -> Result<Self, Error> {
         let machines = Box::new(move |partition| Box::new(Typed(machine(partition))) as Box<dyn Machine>);
         let inner = NodeInner::open(config, listener, machines).await?;
-        Ok(Node {
-            groups: inner.groups.iter().cloned().map(Group::new).collect(),
-            inner,
-            machine: PhantomData,
-        })
+        Ok(Node { groups: inner.groups.iter().cloned().map(Group::new).collect(), inner, machine: PhantomData })
     }
 
     /// Founds the cluster with these members, this node among them; to be called on each of them with the same list.

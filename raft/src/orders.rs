@@ -14,11 +14,7 @@ use crate::wire::order_reply::Result as Kind;
 use crate::wire::{self, OrderReply};
 
 fn reply(kind: Kind, reason: impl ToString) -> OrderReply {
-    OrderReply {
-        result: kind.into(),
-        reason: reason.to_string(),
-        leader: None,
-    }
+    OrderReply { result: kind.into(), reason: reason.to_string(), leader: None }
 }
 
 /// Carries out another node's order.
@@ -51,11 +47,7 @@ fn into_reply(outcome: Result<(), ChangeError>) -> OrderReply {
     match outcome {
         Ok(()) => reply(Kind::Ok, ""),
         Err(ChangeError::NotLeader { leader }) => OrderReply {
-            leader: leader.map(|l| wire::Member {
-                node: l.node,
-                endpoint: l.endpoint,
-                peer_endpoint: l.peer_endpoint,
-            }),
+            leader: leader.map(|l| wire::Member { node: l.node, endpoint: l.endpoint, peer_endpoint: l.peer_endpoint }),
             ..reply(Kind::NotLeader, "")
         },
         Err(ChangeError::Busy) => reply(Kind::Busy, ""),
@@ -71,9 +63,9 @@ pub(crate) fn outcome(reply: Result<OrderReply, CallError>) -> Result<(), Change
     let reply = reply.map_err(|e| ChangeError::Unavailable(e.to_string()))?;
     match Kind::try_from(reply.result) {
         Ok(Kind::Ok) => Ok(()),
-        Ok(Kind::NotLeader) => Err(ChangeError::NotLeader {
-            leader: reply.leader.map(|m| Leader::from(Member::from(m))),
-        }),
+        Ok(Kind::NotLeader) => {
+            Err(ChangeError::NotLeader { leader: reply.leader.map(|m| Leader::from(Member::from(m))) })
+        }
         Ok(Kind::Busy) => Err(ChangeError::Busy),
         Ok(Kind::UnknownNode) => Err(ChangeError::UnknownNode(reply.reason.parse().unwrap_or(0))),
         Ok(Kind::TimedOut) => Err(ChangeError::TimedOut(reply.reason)),

@@ -42,7 +42,9 @@ async fn look_after(node: &NodeInner, group: &GroupInner, led: &mut Option<(u64,
     }
 
     let (bytes, age) = progress.since_checkpoint();
-    if (bytes >= limits.log_bytes || (bytes > 0 && age >= limits.age)) && replica.raft.trigger().snapshot().await.is_err() {
+    if (bytes >= limits.log_bytes || (bytes > 0 && age >= limits.age))
+        && replica.raft.trigger().snapshot().await.is_err()
+    {
         return;
     }
     let incarnation = lock(&replica.rows.current).incarnation;
@@ -109,10 +111,7 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(60);
 
     fn limits() -> Checkpoints {
-        Checkpoints {
-            follower_patience: PATIENCE,
-            ..Checkpoints::default()
-        }
+        Checkpoints { follower_patience: PATIENCE, ..Checkpoints::default() }
     }
 
     /// Replica 1 leads; 2 has everything, 3 lacks what is above 40. Both answered just now if `alive`.
@@ -128,10 +127,7 @@ mod tests {
     }
 
     fn progress() -> Arc<Progress> {
-        Arc::new(Progress::opened(Mark {
-            applied: Some(log_id(1, 90)),
-            ..Mark::default()
-        }))
+        Arc::new(Progress::opened(Mark { applied: Some(log_id(1, 90)), ..Mark::default() }))
     }
 
     /// Turns red when `floor` takes the most advanced follower, or none, for the measure.
@@ -153,10 +149,7 @@ mod tests {
     #[test]
     fn a_follower_keeps_what_is_young() {
         assert_eq!(floor(&figures(true), &progress(), &limits(), 0, None), 0);
-        let hasty = Checkpoints {
-            follower_patience: Duration::ZERO,
-            ..limits()
-        };
+        let hasty = Checkpoints { follower_patience: Duration::ZERO, ..limits() };
         assert_eq!(floor(&figures(true), &progress(), &hasty, 0, None), 90);
     }
 

@@ -19,7 +19,7 @@ use crate::log::Log;
 use crate::net::client::Network;
 use crate::progress::{Progress, lock};
 use crate::store::{Current, Place, Shared, Store};
-use crate::types::{TypeConfig, Vote};
+use crate::types::{LogId, TypeConfig, Vote};
 
 /// Partitions that a number of a log group has room for, and so the most there can be.
 pub(crate) const PARTITIONS_MAX: u32 = 1024;
@@ -67,9 +67,7 @@ pub(crate) fn open_rows(
     // Whatever a store that was just opened shows comes from its files: without a log of its own it has nothing else.
     let progress = Arc::new(Progress::opened(store.mark()?));
     let shared = shared.clone();
-    Ok(Arc::new(Rows::new(
-        partition, place, current, store, shared, filter, progress,
-    )))
+    Ok(Arc::new(Rows::new(partition, place, current, store, shared, filter, progress)))
 }
 
 impl Replica {
@@ -77,14 +75,9 @@ impl Replica {
     pub(crate) async fn start(rows: Arc<Rows>, start: Start<'_>) -> Result<Replica, Error> {
         rows.filter.set(start.machine.compaction_filter());
         let store = rows.slot.get();
-        let (applier, thread) = Applier::spawn(
-            start.partition,
-            start.machine,
-            store.clone(),
-            rows.progress.clone(),
-            start.applied,
-        )
-        .map_err(|e| Error::io("start an apply thread", e))?;
+        let (applier, thread) =
+            Applier::spawn(start.partition, start.machine, store.clone(), rows.progress.clone(), start.applied)
+                .map_err(|e| Error::io("start an apply thread", e))?;
         applier.restored(store).await.map_err(|failure| {
             rows.progress.fail(&failure);
             Error::from(failure)
@@ -97,11 +90,12 @@ impl Replica {
             vote.map_err(|e| Error::io("read the vote", e))?.is_some()
         };
         let adapter = Adapter::new(rows.clone(), applier);
-        let raft = Raft::build(current.replica, start.raft_config, start.network, log, adapter)
-            .await
-            .map_err(|fatal| match rows.progress.failure() {
-                Some(failure) => Error::from(failure.clone()),
-                None => Error::Raft(fatal.to_string()),
+        let raft =
+            Raft::build(current.replica, start.raft_config, start.network, log, adapter).await.map_err(|fatal| {
+                match rows.progress.failure() {
+                    Some(failure) => Error::from(failure.clone()),
+                    None => Error::Raft(fatal.to_string()),
+                }
             })?;
         let alone = rows.progress.durable_mark().membership.voter_ids().eq([current.replica]);
         let votes_from = if promised && !alone { start.votes_from } else { Instant::now() };
@@ -164,6 +158,19 @@ impl Replica {
     /// The vote in force.
     pub(crate) fn current_vote(&self) -> Vote {
         self.raft.server_metrics().borrow_watched().vote
+    }
+
+    /// Whether everything up to `last` is on disk here under this leader's vote.
+    ///
+    /// A leader that gets no answers in time takes a follower for one that lags and sends it a snapshot of what it has. Installing those
+    /// one after the other is what kills the core in openraft's issue 2116.
+    pub(crate) fn holds(&self, vote: &Vote, last: &LogId) -> bool {
+        let Some(flushed) = self.raft.watch_log_progress().get() else {
+            return false;
+        };
+        // Of one leader's entries, whoever has a later one has the earlier ones too.
+        flushed.vote == *vote
+            && flushed.last_log_id.is_some_and(|id| id.leader_id == last.leader_id && id.index >= last.index)
     }
 
     /// A leader may rely on its lease for as long as a majority keeps it, and a replica that restarts has forgotten to whom it gave one.

@@ -55,10 +55,7 @@ fn raft_config(config: &Config) -> Result<RaftConfig, Error> {
         ..RaftConfig::default()
     }
     .validate()
-    .map_err(|e| Error::Config {
-        field: "timing",
-        reason: e.to_string(),
-    })
+    .map_err(|e| Error::Config { field: "timing", reason: e.to_string() })
 }
 
 impl NodeInner {
@@ -89,10 +86,7 @@ impl NodeInner {
             let (identity, log, shared) = opening.await.map_err(|e| Error::Raft(e.to_string()))??;
 
             let stop = CancellationToken::new();
-            let introduction = Introduction {
-                cluster: config.cluster.clone(),
-                node: config.member.node,
-            };
+            let introduction = Introduction { cluster: config.cluster.clone(), node: config.member.node };
             let entry_bytes_max = config.log.entry_bytes_max().min(crate::net::MESSAGE_BYTES_MAX / 4);
             let groups = (0..config.partitions)
                 .map(|p| Arc::new(GroupInner::new(p, config.timing.clone(), entry_bytes_max)))
@@ -186,9 +180,9 @@ impl NodeInner {
                 }
             };
             let limit = Duration::from_secs(30);
-            tokio::time::timeout(limit, give)
-                .await
-                .map_err(|_| ChangeError::TimedOut(format!("this node still leads after {limit:?}: no other voter is ready")))
+            tokio::time::timeout(limit, give).await.map_err(|_| {
+                ChangeError::TimedOut(format!("this node still leads after {limit:?}: no other voter is ready"))
+            })
         }
         .boxed()
     }
@@ -202,7 +196,6 @@ impl NodeInner {
             }
         }
     }
-
 
     /// Has the leaders of all groups carry out an order, one after the other.
     pub(crate) fn everywhere(self: &Arc<Self>, order: Order) -> BoxFuture<'_, Result<(), ChangeError>> {

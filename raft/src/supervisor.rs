@@ -160,11 +160,8 @@ mod tests {
 
     async fn node(dir: &std::path::Path) -> (Node<Last>, Member) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let member = Member {
-            node: 1,
-            endpoint: "client:1".into(),
-            peer_endpoint: listener.local_addr().unwrap().to_string(),
-        };
+        let member =
+            Member { node: 1, endpoint: "client:1".into(), peer_endpoint: listener.local_addr().unwrap().to_string() };
         let mut config = Config::new("test", member.clone(), dir);
         config.partitions = 1;
         config.log.segment_bytes = 1 << 20;
@@ -207,17 +204,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (node, member) = node(dir.path()).await;
         for (cluster, answers) in [("test", true), ("other", false)] {
-            let introduction = Introduction {
-                cluster: cluster.into(),
-                node: 2,
-            };
+            let introduction = Introduction { cluster: cluster.into(), node: 2 };
             let links = Links::new(introduction, Default::default());
-            let question = Frame {
-                body: Some(Body::Order(wire::Order {
-                    order: Some(Order::Heard(7)),
-                })),
-                ..Frame::default()
-            };
+            let question =
+                Frame { body: Some(Body::Order(wire::Order { order: Some(Order::Heard(7)) })), ..Frame::default() };
             let link = links.get(&member.peer_endpoint, Lane::Control);
             match link.ask(question, Duration::from_secs(60)).await {
                 Ok(_) => assert!(answers, "the peer of {cluster} was served"),

@@ -79,8 +79,5 @@ pub(crate) fn replica_id(node: u64, sequence: u32) -> u64 {
 
 /// A log id from its parts.
 pub(crate) fn log_id(term: u64, index: u64) -> LogId {
-    LogId {
-        leader_id: openraft::vote::leader_id_std::CommittedLeaderId::new(term),
-        index,
-    }
+    LogId { leader_id: openraft::vote::leader_id_std::CommittedLeaderId::new(term), index }
 }

@@ -9,8 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use openraft::impls::leader_id_std::LeaderId;
 use openraft::raft::{
-    AppendEntriesRequest, AppendEntriesResponse, TransferLeaderError, TransferLeaderRequest,
-    VoteRequest, VoteResponse,
+    AppendEntriesRequest, AppendEntriesResponse, TransferLeaderError, TransferLeaderRequest, VoteRequest, VoteResponse,
 };
 use openraft::{EntryPayload, SnapshotMeta};
 
@@ -25,10 +24,7 @@ pub struct Malformed(pub &'static str);
 
 impl From<types::LogId> for LogId {
     fn from(id: types::LogId) -> Self {
-        LogId {
-            term: id.leader_id.term,
-            index: id.index,
-        }
+        LogId { term: id.leader_id.term, index: id.index }
     }
 }
 
@@ -40,60 +36,33 @@ impl From<LogId> for types::LogId {
 
 impl From<types::Vote> for Vote {
     fn from(v: types::Vote) -> Self {
-        Vote {
-            term: v.leader_id.term,
-            replica: v.leader_id.voted_for,
-            committed: v.committed,
-        }
+        Vote { term: v.leader_id.term, replica: v.leader_id.voted_for, committed: v.committed }
     }
 }
 
 impl From<Vote> for types::Vote {
     fn from(v: Vote) -> Self {
-        types::Vote {
-            leader_id: LeaderId {
-                term: v.term,
-                voted_for: v.replica,
-            },
-            committed: v.committed,
-        }
+        types::Vote { leader_id: LeaderId { term: v.term, voted_for: v.replica }, committed: v.committed }
     }
 }
 
 impl From<types::Member> for Member {
     fn from(m: types::Member) -> Self {
-        Member {
-            node: m.node,
-            endpoint: m.endpoint,
-            peer_endpoint: m.peer_endpoint,
-        }
+        Member { node: m.node, endpoint: m.endpoint, peer_endpoint: m.peer_endpoint }
     }
 }
 
 impl From<Member> for types::Member {
     fn from(m: Member) -> Self {
-        types::Member {
-            node: m.node,
-            endpoint: m.endpoint,
-            peer_endpoint: m.peer_endpoint,
-        }
+        types::Member { node: m.node, endpoint: m.endpoint, peer_endpoint: m.peer_endpoint }
     }
 }
 
 impl From<&types::Membership> for Membership {
     fn from(m: &types::Membership) -> Self {
         Membership {
-            configs: m
-                .get_joint_config()
-                .iter()
-                .map(|c| Voters {
-                    replicas: c.iter().copied().collect(),
-                })
-                .collect(),
-            replicas: m
-                .nodes()
-                .map(|(id, member)| (*id, member.clone().into()))
-                .collect(),
+            configs: m.get_joint_config().iter().map(|c| Voters { replicas: c.iter().copied().collect() }).collect(),
+            replicas: m.nodes().map(|(id, member)| (*id, member.clone().into())).collect(),
         }
     }
 }
@@ -105,26 +74,16 @@ impl TryFrom<Membership> for types::Membership {
         if m.configs.is_empty() && m.replicas.is_empty() {
             return Ok(types::Membership::default());
         }
-        let configs: Vec<BTreeSet<u64>> = m
-            .configs
-            .into_iter()
-            .map(|c| c.replicas.into_iter().collect())
-            .collect();
-        let nodes: BTreeMap<u64, types::Member> = m
-            .replicas
-            .into_iter()
-            .map(|(id, member)| (id, member.into()))
-            .collect();
+        let configs: Vec<BTreeSet<u64>> = m.configs.into_iter().map(|c| c.replicas.into_iter().collect()).collect();
+        let nodes: BTreeMap<u64, types::Member> =
+            m.replicas.into_iter().map(|(id, member)| (id, member.into())).collect();
         types::Membership::new(configs, nodes).map_err(|_| Malformed("membership"))
     }
 }
 
 impl From<&types::StoredMembership> for StoredMembership {
     fn from(m: &types::StoredMembership) -> Self {
-        StoredMembership {
-            at: (*m.log_id()).map(Into::into),
-            membership: Some(m.membership().into()),
-        }
+        StoredMembership { at: (*m.log_id()).map(Into::into), membership: Some(m.membership().into()) }
     }
 }
 
@@ -133,10 +92,7 @@ impl TryFrom<StoredMembership> for types::StoredMembership {
 
     fn try_from(m: StoredMembership) -> Result<Self, Malformed> {
         let membership = m.membership.unwrap_or_default().try_into()?;
-        Ok(types::StoredMembership::new(
-            m.at.map(Into::into),
-            membership,
-        ))
+        Ok(types::StoredMembership::new(m.at.map(Into::into), membership))
     }
 }
 
@@ -185,11 +141,7 @@ impl TryFrom<Append> for AppendEntriesRequest<TypeConfig> {
             vote: a.vote.ok_or(Malformed("append.vote"))?.into(),
             prev_log_id: a.prev.map(Into::into),
             leader_commit: a.commit.map(Into::into),
-            entries: a
-                .entries
-                .into_iter()
-                .map(Entry::read)
-                .collect::<Result<_, _>>()?,
+            entries: a.entries.into_iter().map(Entry::read).collect::<Result<_, _>>()?,
         })
     }
 }
@@ -203,11 +155,7 @@ impl From<AppendEntriesResponse<TypeConfig>> for Appended {
             AppendEntriesResponse::Conflict => (Kind::Conflict, None, None),
             AppendEntriesResponse::HigherVote(vote) => (Kind::HigherVote, None, Some(vote)),
         };
-        Appended {
-            result: result.into(),
-            log_id: log_id.map(Into::into),
-            vote: vote.map(Into::into),
-        }
+        Appended { result: result.into(), log_id: log_id.map(Into::into), vote: vote.map(Into::into) }
     }
 }
 
@@ -219,13 +167,9 @@ impl TryFrom<Appended> for AppendEntriesResponse<TypeConfig> {
         // A number this version does not know must not pass for a success.
         match Kind::try_from(a.result).map_err(|_| Malformed("appended.result"))? {
             Kind::Success => Ok(AppendEntriesResponse::Success),
-            Kind::Partial => Ok(AppendEntriesResponse::PartialSuccess(
-                a.log_id.map(Into::into),
-            )),
+            Kind::Partial => Ok(AppendEntriesResponse::PartialSuccess(a.log_id.map(Into::into))),
             Kind::Conflict => Ok(AppendEntriesResponse::Conflict),
-            Kind::HigherVote => Ok(AppendEntriesResponse::HigherVote(
-                a.vote.ok_or(Malformed("appended.vote"))?.into(),
-            )),
+            Kind::HigherVote => Ok(AppendEntriesResponse::HigherVote(a.vote.ok_or(Malformed("appended.vote"))?.into())),
         }
     }
 }
@@ -244,10 +188,7 @@ impl TryFrom<Ballot> for VoteRequest<TypeConfig> {
     type Error = Malformed;
 
     fn try_from(b: Ballot) -> Result<Self, Malformed> {
-        let mut r = VoteRequest::new(
-            b.vote.ok_or(Malformed("ballot.vote"))?.into(),
-            b.last.map(Into::into),
-        );
+        let mut r = VoteRequest::new(b.vote.ok_or(Malformed("ballot.vote"))?.into(), b.last.map(Into::into));
         r.leadership_transfer = b.leadership_transfer;
         Ok(r)
     }
@@ -255,11 +196,7 @@ impl TryFrom<Ballot> for VoteRequest<TypeConfig> {
 
 impl From<VoteResponse<TypeConfig>> for BallotReply {
     fn from(r: VoteResponse<TypeConfig>) -> Self {
-        BallotReply {
-            vote: Some(r.vote.into()),
-            granted: r.vote_granted,
-            last: r.last_log_id.map(Into::into),
-        }
+        BallotReply { vote: Some(r.vote.into()), granted: r.vote_granted, last: r.last_log_id.map(Into::into) }
     }
 }
 
@@ -298,16 +235,12 @@ impl From<Result<(), TransferLeaderError<TypeConfig>>> for TransferReply {
     fn from(r: Result<(), TransferLeaderError<TypeConfig>>) -> Self {
         match r {
             Ok(()) => TransferReply::default(),
-            Err(TransferLeaderError::VoteChanged { actual, .. }) => TransferReply {
-                refused: true,
-                actual_vote: Some(actual.into()),
-                actual_last: None,
-            },
-            Err(TransferLeaderError::LogNotFlushed { actual, .. }) => TransferReply {
-                refused: true,
-                actual_vote: None,
-                actual_last: actual.map(Into::into),
-            },
+            Err(TransferLeaderError::VoteChanged { actual, .. }) => {
+                TransferReply { refused: true, actual_vote: Some(actual.into()), actual_last: None }
+            }
+            Err(TransferLeaderError::LogNotFlushed { actual, .. }) => {
+                TransferReply { refused: true, actual_vote: None, actual_last: actual.map(Into::into) }
+            }
         }
     }
 }
@@ -322,10 +255,9 @@ impl TransferReply {
             return Ok(());
         }
         match self.actual_vote {
-            Some(actual) => Err(TransferLeaderError::VoteChanged {
-                expected: *request.from_leader(),
-                actual: actual.into(),
-            }),
+            Some(actual) => {
+                Err(TransferLeaderError::VoteChanged { expected: *request.from_leader(), actual: actual.into() })
+            }
             None => Err(TransferLeaderError::LogNotFlushed {
                 expected: request.last_log_id().copied(),
                 actual: self.actual_last.map(Into::into),
@@ -339,10 +271,7 @@ pub(crate) fn snapshot_meta(
     last: Option<LogId>,
     membership: Option<StoredMembership>,
 ) -> Result<types::SnapshotMeta, Malformed> {
-    Ok(SnapshotMeta {
-        last_log_id: last.map(Into::into),
-        last_membership: membership.unwrap_or_default().try_into()?,
-    })
+    Ok(SnapshotMeta { last_log_id: last.map(Into::into), last_membership: membership.unwrap_or_default().try_into()? })
 }
 
 #[cfg(test)]
@@ -352,11 +281,7 @@ mod tests {
     use super::*;
 
     fn member(node: u64) -> types::Member {
-        types::Member {
-            node,
-            endpoint: format!("client{node}:1"),
-            peer_endpoint: format!("peer{node}:2"),
-        }
+        types::Member { node, endpoint: format!("client{node}:1"), peer_endpoint: format!("peer{node}:2") }
     }
 
     fn membership() -> types::Membership {
@@ -367,27 +292,13 @@ mod tests {
     #[test]
     fn an_append_survives_the_wire() {
         let request = AppendEntriesRequest::<TypeConfig> {
-            vote: Vote {
-                term: 7,
-                replica: 9,
-                committed: true,
-            }
-            .into(),
+            vote: Vote { term: 7, replica: 9, committed: true }.into(),
             prev_log_id: Some(types::log_id(6, 40)),
             leader_commit: None,
             entries: vec![
-                types::Entry {
-                    log_id: types::log_id(7, 41),
-                    payload: EntryPayload::Blank,
-                },
-                types::Entry {
-                    log_id: types::log_id(7, 42),
-                    payload: EntryPayload::Normal(Payload(Bytes::new())),
-                },
-                types::Entry {
-                    log_id: types::log_id(7, 43),
-                    payload: EntryPayload::Membership(membership()),
-                },
+                types::Entry { log_id: types::log_id(7, 41), payload: EntryPayload::Blank },
+                types::Entry { log_id: types::log_id(7, 42), payload: EntryPayload::Normal(Payload(Bytes::new())) },
+                types::Entry { log_id: types::log_id(7, 43), payload: EntryPayload::Membership(membership()) },
             ],
         };
         let back: AppendEntriesRequest<TypeConfig> = Append::from(request.clone()).try_into().unwrap();
@@ -399,19 +310,13 @@ mod tests {
 
     #[test]
     fn an_answer_of_an_unknown_kind_is_no_success() {
-        let odd = Appended {
-            result: 99,
-            ..Default::default()
-        };
+        let odd = Appended { result: 99, ..Default::default() };
         assert!(AppendEntriesResponse::<TypeConfig>::try_from(odd).is_err());
     }
 
     #[test]
     fn a_membership_that_names_nobody_is_malformed() {
-        let odd = Membership {
-            configs: vec![Voters { replicas: vec![5] }],
-            replicas: BTreeMap::new(),
-        };
+        let odd = Membership { configs: vec![Voters { replicas: vec![5] }], replicas: BTreeMap::new() };
         assert!(types::Membership::try_from(odd).is_err());
     }
 }

@@ -170,10 +170,7 @@ async fn a_leader_alone_has_no_lease_and_serves_nothing() {
     let read = group.read_barrier().await;
     assert!(matches!(read, Err(ReadError::NoQuorum | ReadError::NotLeader { .. })), "{read:?}");
     let refused = group.propose(term, Bytes::from_static(b"add a 1")).await;
-    assert!(
-        matches!(refused, Err(ProposeError::NoQuorum | ProposeError::NotLeader { .. })),
-        "{refused:?}"
-    );
+    assert!(matches!(refused, Err(ProposeError::NoQuorum | ProposeError::NotLeader { .. })), "{refused:?}");
     cluster.down().await;
 }
 

@@ -38,10 +38,7 @@ async fn leaders_are_spread_and_a_drained_node_leads_nothing() {
         let lead = |p: u32, at: usize| cluster.group(at, p).leadership().borrow().we_lead;
         (0..3).filter_map(|p| (0..3).find(|at| lead(p, *at))).collect::<Vec<_>>()
     };
-    until("one leader per node", || {
-        (leaders().into_iter().collect::<BTreeSet<_>>().len() == 3).then_some(())
-    })
-    .await;
+    until("one leader per node", || (leaders().into_iter().collect::<BTreeSet<_>>().len() == 3).then_some(())).await;
     cluster.node(0).drain().await.unwrap();
     until("leaders elsewhere", || {
         let leaders = leaders();
@@ -55,10 +52,8 @@ async fn leaders_are_spread_and_a_drained_node_leads_nothing() {
     let refused = cluster.node(1).transfer(0, 7).await;
     assert!(matches!(refused, Err(ChangeError::UnknownNode(7))), "{refused:?}");
     cluster.node(0).undrain();
-    until("one leader per node again", || {
-        (leaders().into_iter().collect::<BTreeSet<_>>().len() == 3).then_some(())
-    })
-    .await;
+    until("one leader per node again", || (leaders().into_iter().collect::<BTreeSet<_>>().len() == 3).then_some(()))
+        .await;
     cluster.down().await;
 }
 
@@ -89,10 +84,8 @@ async fn a_follower_that_was_away_for_too_long_gets_a_snapshot() {
     assert_eq!(counter(&store, "a"), 51);
     assert!(cluster.dir(away).join("state/0/rows-2").is_dir(), "it was not a snapshot");
     drop(store);
-    until("the replaced rows to be deleted", || {
-        (!cluster.dir(away).join("state/0/rows-1").exists()).then_some(())
-    })
-    .await;
+    until("the replaced rows to be deleted", || (!cluster.dir(away).join("state/0/rows-1").exists()).then_some(()))
+        .await;
 
     // It is a full member: with another node away it is needed for every entry, and keeps what it installed.
     let other = (0..3).find(|other| *other != at && *other != away).unwrap();
@@ -138,10 +131,7 @@ async fn a_node_is_added_and_another_removed() {
         let replicas = cluster.group(at, partition).status().replicas;
         assert!(replicas.iter().all(|r| r.node != gone) && replicas.len() == 3, "{replicas:?}");
         let left = cluster.group(leader, partition);
-        until("the removed replica to end", || {
-            (left.status().health == raft::Health::Vacant).then_some(())
-        })
-        .await;
+        until("the removed replica to end", || (left.status().health == raft::Health::Vacant).then_some(())).await;
         cluster.propose(partition, "add a 1").await;
     }
     // It may come back, as somebody new.

@@ -9,11 +9,7 @@ use proptest::prelude::*;
 use raft::{Batch, Snapshot, Store, StoreConfig};
 
 fn config() -> StoreConfig {
-    StoreConfig {
-        memory_bytes: 16 << 20,
-        write_buffer_bytes: 4 << 20,
-        background_threads: 1,
-    }
+    StoreConfig { memory_bytes: 16 << 20, write_buffer_bytes: 4 << 20, background_threads: 1 }
 }
 
 type Rows = BTreeMap<Vec<u8>, Vec<u8>>;

@@ -9,11 +9,10 @@ use openraft::errors::{
     NetworkError, RPCError, ReplicationClosed, StreamingError, Timeout, Unreachable as RaftUnreachable,
 };
 use openraft::network::RPCOption;
-use openraft::raft::{TransferLeaderRequest, TransferLeaderResponse};
 use openraft::raft::{
-    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendResult, VoteRequest,
-    VoteResponse,
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendResult, VoteRequest, VoteResponse,
 };
+use openraft::raft::{TransferLeaderRequest, TransferLeaderResponse};
 use openraft::{OptionalSend, RPCTypes, RaftNetworkFactory, RaftNetworkV2};
 
 use super::link::{Conversation, Link, Links, Unreachable};
@@ -90,37 +89,16 @@ fn odd(what: impl ToString) -> RPCError<TypeConfig> {
 
 impl Client {
     fn frame(&self, session: u64, body: Body) -> Frame {
-        Frame {
-            group: self.partition,
-            to: self.target,
-            from: self.me,
-            session,
-            seq: 0,
-            body: Some(body),
-        }
+        Frame { group: self.partition, to: self.target, from: self.me, session, seq: 0, body: Some(body) }
     }
 
-    async fn ask(
-        &self,
-        body: Body,
-        kind: RPCTypes,
-        option: &RPCOption,
-    ) -> Result<Body, RPCError<TypeConfig>> {
-        let answer = self
-            .control
-            .converse()
-            .and_then(|c| c.ask(self.frame(0, body)))
-            .map_err(unreachable)?;
+    async fn ask(&self, body: Body, kind: RPCTypes, option: &RPCOption) -> Result<Body, RPCError<TypeConfig>> {
+        let answer = self.control.converse().and_then(|c| c.ask(self.frame(0, body))).map_err(unreachable)?;
         let deadline = option.hard_ttl();
         let frame = tokio::time::timeout(deadline, answer.get())
             .await
             .map_err(|_| {
-                RPCError::Timeout(Timeout {
-                    action: kind,
-                    id: self.me,
-                    target: self.target,
-                    timeout: deadline,
-                })
+                RPCError::Timeout(Timeout { action: kind, id: self.me, target: self.target, timeout: deadline })
             })?
             .map_err(unreachable)?;
         accept(&*self.host, frame)
@@ -161,10 +139,7 @@ impl RaftNetworkV2<TypeConfig> for Client {
         request: AppendEntriesRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
-        match self
-            .ask(Body::Append(request.into()), RPCTypes::AppendEntries, &option)
-            .await?
-        {
+        match self.ask(Body::Append(request.into()), RPCTypes::AppendEntries, &option).await? {
             Body::Appended(answer) => answer.try_into().map_err(odd),
             _ => Err(odd("an answer to something else")),
         }
@@ -176,10 +151,7 @@ impl RaftNetworkV2<TypeConfig> for Client {
         _option: RPCOption,
     ) -> BoxFuture<
         's,
-        Result<
-            BoxStream<'s, Result<StreamAppendResult<TypeConfig>, RPCError<TypeConfig>>>,
-            RPCError<TypeConfig>,
-        >,
+        Result<BoxStream<'s, Result<StreamAppendResult<TypeConfig>, RPCError<TypeConfig>>>, RPCError<TypeConfig>>,
     >
     where
         S: Stream<Item = AppendEntriesRequest<TypeConfig>> + OptionalSend + Unpin + 'static,
@@ -188,18 +160,14 @@ impl RaftNetworkV2<TypeConfig> for Client {
             static SESSIONS: AtomicU64 = AtomicU64::new(1);
             let number = SESSIONS.fetch_add(1, Ordering::Relaxed);
             let conversation = self.appends.converse().map_err(unreachable)?;
-            let session = Session {
-                end: Some(self.frame(number, Body::End(EndSession {}))),
-                conversation: conversation.clone(),
-            };
+            let session =
+                Session { end: Some(self.frame(number, Body::End(EndSession {}))), conversation: conversation.clone() };
             let answers = input
                 .map(move |request| {
                     let prev = request.prev_log_id;
                     let last = request.entries.last().map(|e| e.log_id).or(prev);
                     // Put in line here, where requests come in order; only the waiting is concurrent.
-                    let answer = session
-                        .conversation
-                        .ask(self.frame(number, Body::Append(request.into())));
+                    let answer = session.conversation.ask(self.frame(number, Body::Append(request.into())));
                     let (host, me, target) = (self.host.clone(), self.me, self.target);
                     async move {
                         let answer = answer.map_err(unreachable)?;
@@ -216,8 +184,7 @@ impl RaftNetworkV2<TypeConfig> for Client {
                             .map_err(unreachable)?;
                         match accept(&*host, frame)? {
                             Body::Appended(answer) => {
-                                let answer: AppendEntriesResponse<TypeConfig> =
-                                    answer.try_into().map_err(odd)?;
+                                let answer: AppendEntriesResponse<TypeConfig> = answer.try_into().map_err(odd)?;
                                 if prev.is_none() && answer.is_conflict() {
                                     return Err(odd("a conflict with the beginning of the log"));
                                 }
@@ -239,10 +206,7 @@ impl RaftNetworkV2<TypeConfig> for Client {
         request: VoteRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
-        match self
-            .ask(Body::Vote(request.into()), RPCTypes::Vote, &option)
-            .await?
-        {
+        match self.ask(Body::Vote(request.into()), RPCTypes::Vote, &option).await? {
             Body::BallotReply(reply) => reply.try_into().map_err(odd),
             _ => Err(odd("an answer to something else")),
         }
@@ -253,10 +217,7 @@ impl RaftNetworkV2<TypeConfig> for Client {
         request: VoteRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
-        match self
-            .ask(Body::PreVote(request.into()), RPCTypes::Vote, &option)
-            .await?
-        {
+        match self.ask(Body::PreVote(request.into()), RPCTypes::Vote, &option).await? {
             Body::BallotReply(reply) => reply.try_into().map_err(odd),
             _ => Err(odd("an answer to something else")),
         }
@@ -270,9 +231,7 @@ impl RaftNetworkV2<TypeConfig> for Client {
         option: RPCOption,
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
         let SnapshotData::Own { rows, hold } = snapshot.snapshot else {
-            return Err(StreamingError::Network(NetworkError::from_string(
-                "only a replica's own rows can be sent",
-            )));
+            return Err(StreamingError::Network(NetworkError::from_string("only a replica's own rows can be sent")));
         };
         let sent = tokio::select! {
             closed = cancel => return Err(closed.into()),
@@ -283,12 +242,7 @@ impl RaftNetworkV2<TypeConfig> for Client {
             Ok(Ok(vote)) => Ok(SnapshotResponse::new(vote)),
             Ok(Err(reason)) => {
                 crate::metrics::snapshot_failed(self.partition);
-                tracing::warn!(
-                    partition = self.partition,
-                    peer = self.address,
-                    reason,
-                    "a snapshot was not delivered"
-                );
+                tracing::warn!(partition = self.partition, peer = self.address, reason, "a snapshot was not delivered");
                 Err(StreamingError::Unreachable(RaftUnreachable::from_string(reason)))
             }
             Err(_) => Err(StreamingError::Timeout(Timeout {
@@ -305,10 +259,7 @@ impl RaftNetworkV2<TypeConfig> for Client {
         request: TransferLeaderRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<TransferLeaderResponse<TypeConfig>, RPCError<TypeConfig>> {
-        match self
-            .ask(Body::Transfer(request.clone().into()), RPCTypes::TransferLeader, &option)
-            .await?
-        {
+        match self.ask(Body::Transfer(request.clone().into()), RPCTypes::TransferLeader, &option).await? {
             Body::TransferReply(reply) => Ok(reply.into_result(&request)),
             _ => Err(odd("an answer to something else")),
         }

@@ -54,11 +54,7 @@ pub(crate) struct Links {
 
 impl Links {
     pub(crate) fn new(introduction: Introduction, stop: CancellationToken) -> Self {
-        Links {
-            introduction,
-            links: Mutex::default(),
-            stop,
-        }
+        Links { introduction, links: Mutex::default(), stop }
     }
 
     /// The connection for a lane to an address, whether it is up or not.
@@ -153,13 +149,7 @@ pub(crate) struct Answer {
 impl Answer {
     /// Waits for it.
     pub(crate) async fn get(self) -> Result<Frame, Unreachable> {
-        self.frame.await.map_err(|_| {
-            Unreachable(
-                self.waiting
-                    .reason()
-                    .unwrap_or_else(|| "no answer".to_owned()),
-            )
-        })
+        self.frame.await.map_err(|_| Unreachable(self.waiting.reason().unwrap_or_else(|| "no answer".to_owned())))
     }
 }
 
@@ -178,10 +168,7 @@ impl Conversation {
             answers.insert(frame.seq, tx);
         }
         self.tell(frame);
-        Ok(Answer {
-            frame: rx,
-            waiting: self.waiting.clone(),
-        })
+        Ok(Answer { frame: rx, waiting: self.waiting.clone() })
     }
 
     /// Sends something that is not answered.
@@ -213,10 +200,7 @@ impl Link {
             return Err(Unreachable("shutting down".into()));
         }
         let (out, frames) = mpsc::unbounded_channel();
-        let live = Conversation {
-            out,
-            waiting: Arc::default(),
-        };
+        let live = Conversation { out, waiting: Arc::default() };
         state.live = Some(live.clone());
         let (address, lane, introduction) = (self.address.clone(), self.lane, self.introduction.clone());
         let (waiting, stop) = (live.waiting.clone(), self.stop.clone());

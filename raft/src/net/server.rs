@@ -40,11 +40,7 @@ impl<H: Host> Server<H> {
 
     /// The node at the other end, if it is of this cluster.
     fn admit<T>(&self, request: &Request<T>) -> Result<u64, Status> {
-        let cluster = request
-            .metadata()
-            .get_bin(link::CLUSTER)
-            .and_then(|v| v.to_bytes().ok())
-            .unwrap_or_default();
+        let cluster = request.metadata().get_bin(link::CLUSTER).and_then(|v| v.to_bytes().ok()).unwrap_or_default();
         if cluster != self.host.cluster().as_bytes() {
             return Err(Status::failed_precondition(format!(
                 "this node is of cluster {:?}, the caller of {:?}",
@@ -59,8 +55,11 @@ impl<H: Host> Server<H> {
             .ok_or_else(|| Status::invalid_argument("the caller does not say which node it is"))
     }
 
-    fn run<F>(&self, outgoing: mpsc::Receiver<Result<F, Status>>, work: impl Future<Output = ()> + Send + 'static)
-    -> Response<BoxStream<'static, Result<F, Status>>>
+    fn run<F>(
+        &self,
+        outgoing: mpsc::Receiver<Result<F, Status>>,
+        work: impl Future<Output = ()> + Send + 'static,
+    ) -> Response<BoxStream<'static, Result<F, Status>>>
     where
         F: Send + 'static,
     {
@@ -80,20 +79,11 @@ impl<H: Host> Server<H> {
 type Outgoing = mpsc::Sender<Result<Frame, Status>>;
 
 fn answer(to: &Frame, body: Body) -> Frame {
-    Frame {
-        group: to.group,
-        to: to.from,
-        from: to.to,
-        session: to.session,
-        seq: to.seq,
-        body: Some(body),
-    }
+    Frame { group: to.group, to: to.from, from: to.to, session: to.session, seq: to.seq, body: Some(body) }
 }
 
 fn refusal(reason: impl Into<String>) -> Body {
-    Body::Refusal(Refusal {
-        reason: reason.into(),
-    })
+    Body::Refusal(Refusal { reason: reason.into() })
 }
 
 #[tonic::async_trait]
@@ -109,10 +99,7 @@ impl<H: Host> Peer for Server<H> {
         Ok(self.run(outgoing, work))
     }
 
-    async fn control(
-        &self,
-        request: Request<Streaming<Frame>>,
-    ) -> Result<Response<Self::ControlStream>, Status> {
+    async fn control(&self, request: Request<Streaming<Frame>>) -> Result<Response<Self::ControlStream>, Status> {
         let node = self.admit(&request)?;
         let (out, outgoing) = mpsc::channel(256);
         let work = control(self.host.clone(), node, request.into_inner(), out);
@@ -285,9 +272,7 @@ async fn handle<H: Host>(host: Arc<H>, node: u64, frame: &Frame, body: Option<Bo
                 Ok(reply) => wire::call_reply::Outcome::Reply(reply),
                 Err(reason) => wire::call_reply::Outcome::Refused(reason),
             };
-            Ok(Body::CallReply(wire::CallReply {
-                outcome: Some(outcome),
-            }))
+            Ok(Body::CallReply(wire::CallReply { outcome: Some(outcome) }))
         }
         Some(Body::Order(wire::Order { order: Some(order) })) => {
             Ok(Body::OrderReply(host.order(frame.group, order).await))

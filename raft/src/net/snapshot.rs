@@ -23,8 +23,8 @@ use crate::store::sync_dir;
 use crate::types::Vote;
 use crate::wire::snapshot_frame::Body;
 use crate::wire::{
-    self, Refusal, SnapshotBegin, SnapshotData as Chunk, SnapshotEnd, SnapshotFile, SnapshotFrame,
-    SnapshotHave, SnapshotInstalled,
+    self, Refusal, SnapshotBegin, SnapshotData as Chunk, SnapshotEnd, SnapshotFile, SnapshotFrame, SnapshotHave,
+    SnapshotInstalled,
 };
 
 const CHUNK_BYTES: usize = 256 << 10;
@@ -45,10 +45,7 @@ pub(super) async fn send(client: &Client, vote: Vote, rows: Arc<Rows>) -> Result
         let files = list(&made.checkpoint.dir)?;
         Ok::<_, io::Error>((made, files))
     });
-    let (made, files) = made
-        .await
-        .map_err(|e| e.to_string())?
-        .map_err(|e| format!("checkpoint: {e}"))?;
+    let (made, files) = made.await.map_err(|e| e.to_string())?.map_err(|e| format!("checkpoint: {e}"))?;
     let MarkedCheckpoint { checkpoint, mark } = made;
     // The rows may have moved on under another leader since this replica led; no receiver may take them for what `vote` owns.
     if mark.applied.is_some_and(|id| id.leader_id.term > vote.leader_id.term) {
@@ -69,15 +66,8 @@ pub(super) async fn send(client: &Client, vote: Vote, rows: Arc<Rows>) -> Result
     };
     push(&out, Body::Begin(begin)).await?;
     let mut peer = link::connect(&client.address).await?;
-    let request = client
-        .links
-        .introduction()
-        .request(ReceiverStream::new(frames));
-    let mut answers = peer
-        .snapshot(request)
-        .await
-        .map_err(|e| e.message().to_owned())?
-        .into_inner();
+    let request = client.links.introduction().request(ReceiverStream::new(frames));
+    let mut answers = peer.snapshot(request).await.map_err(|e| e.message().to_owned())?.into_inner();
 
     let have = match tokio::time::timeout(IDLE, next(&mut answers)).await {
         Ok(Ok(Body::Have(have))) if have.bytes.len() == files.len() => have.bytes,
@@ -117,9 +107,7 @@ async fn push(out: &mpsc::Sender<SnapshotFrame>, body: Body) -> Result<(), Strin
 
 async fn next(answers: &mut Streaming<SnapshotFrame>) -> Result<Body, String> {
     match answers.next().await {
-        Some(Ok(SnapshotFrame {
-            body: Some(Body::Refusal(refusal)),
-        })) => Err(refusal.reason),
+        Some(Ok(SnapshotFrame { body: Some(Body::Refusal(refusal)) })) => Err(refusal.reason),
         Some(Ok(SnapshotFrame { body: Some(body) })) => Ok(body),
         Some(Ok(_)) => Err("an empty frame".into()),
         Some(Err(status)) => Err(status.message().to_owned()),
@@ -140,9 +128,7 @@ async fn send_files(
         let mut source = {
             let path = dir.join(&file.name);
             let mut source = File::open(&path).map_err(|e| format!("{}: {e}", path.display()))?;
-            source
-                .seek(SeekFrom::Start(offset))
-                .map_err(|e| e.to_string())?;
+            source.seek(SeekFrom::Start(offset)).map_err(|e| e.to_string())?;
             source
         };
         while offset < file.size {
@@ -159,11 +145,7 @@ async fn send_files(
                 return Err(format!("{} became shorter", file.name));
             }
             let length = data.len() as u64;
-            let chunk = Chunk {
-                file: number,
-                offset,
-                data: Bytes::from(data),
-            };
+            let chunk = Chunk { file: number, offset, data: Bytes::from(data) };
             push(out, Body::Data(chunk)).await?;
             offset += length;
             sent += length;
@@ -181,11 +163,7 @@ fn list(dir: &Path) -> io::Result<Vec<SnapshotFile>> {
         if !path.is_file() || !is_plain(name) || is_scratch(name) {
             continue;
         }
-        files.push(SnapshotFile {
-            name: name.to_owned(),
-            size: path.metadata()?.len(),
-            crc32: checksum(&path)?,
-        });
+        files.push(SnapshotFile { name: name.to_owned(), size: path.metadata()?.len(), crc32: checksum(&path)? });
     }
     files.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(files)
@@ -218,9 +196,7 @@ type Outgoing = mpsc::Sender<Result<SnapshotFrame, Status>>;
 /// Serves one transfer.
 pub(super) async fn receive<H: Host>(host: Arc<H>, mut frames: Streaming<SnapshotFrame>, out: Outgoing) {
     let body = match take(&*host, &mut frames, &out).await {
-        Ok(vote) => Body::Installed(SnapshotInstalled {
-            vote: Some(vote.into()),
-        }),
+        Ok(vote) => Body::Installed(SnapshotInstalled { vote: Some(vote.into()) }),
         Err(reason) => {
             tracing::warn!(reason, "a snapshot was not taken");
             Body::Refusal(Refusal { reason })
@@ -248,11 +224,7 @@ impl Drop for Turn {
     }
 }
 
-async fn take<H: Host>(
-    host: &H,
-    frames: &mut Streaming<SnapshotFrame>,
-    out: &Outgoing,
-) -> Result<Vote, String> {
+async fn take<H: Host>(host: &H, frames: &mut Streaming<SnapshotFrame>, out: &Outgoing) -> Result<Vote, String> {
     let Ok(Body::Begin(begin)) = within(frames).await? else {
         return Err("a transfer begins with its list of files".into());
     };
@@ -277,6 +249,14 @@ async fn take<H: Host>(
     if replica.current_vote() > vote {
         return Ok(replica.current_vote());
     }
+    if replica.holds(&vote, &last) {
+        tracing::info!(
+            partition = begin.group,
+            ?last,
+            "a snapshot of entries that are here already; nothing to install"
+        );
+        return Ok(vote);
+    }
 
     let dir = replica.rows.place.incoming();
     let files = begin.files;
@@ -288,9 +268,7 @@ async fn take<H: Host>(
             .map_err(|e| format!("prepare for a snapshot: {e}"))?
     };
     let reply = Body::Have(SnapshotHave { bytes: have });
-    out.send(Ok(frame(reply)))
-        .await
-        .map_err(|_| "the sender hung up")?;
+    out.send(Ok(frame(reply))).await.map_err(|_| "the sender hung up")?;
 
     let (chunks, inbox) = mpsc::channel(8);
     let writing = tokio::task::spawn_blocking(move || writer.run(inbox));
@@ -307,10 +285,7 @@ async fn take<H: Host>(
         }
     };
     drop(chunks);
-    writing
-        .await
-        .map_err(|e| e.to_string())?
-        .map_err(|e| format!("write a snapshot: {e}"))?;
+    writing.await.map_err(|e| e.to_string())?.map_err(|e| format!("write a snapshot: {e}"))?;
     if !complete {
         return Err("the writer stopped early".into());
     }
@@ -319,18 +294,13 @@ async fn take<H: Host>(
         .await
         .map_err(|e| e.to_string())?
         .map_err(|e| format!("check a snapshot: {e}"))?;
-    let snapshot = openraft::Snapshot {
-        meta,
-        snapshot: SnapshotData::Received { dir },
-    };
+    let snapshot = openraft::Snapshot { meta, snapshot: SnapshotData::Received { dir } };
     let response = replica.raft.install_full_snapshot(vote, snapshot).await;
     Ok(response.map_err(|e| e.to_string())?.vote)
 }
 
 async fn within(frames: &mut Streaming<SnapshotFrame>) -> Result<Result<Body, String>, String> {
-    tokio::time::timeout(IDLE, next(frames))
-        .await
-        .map_err(|_| format!("the sender sent nothing for {IDLE:?}"))
+    tokio::time::timeout(IDLE, next(frames)).await.map_err(|_| format!("the sender sent nothing for {IDLE:?}"))
 }
 
 /// Puts chunks where they belong.
@@ -385,10 +355,7 @@ impl Writer {
 
     fn write(&mut self, chunk: &Chunk) -> io::Result<()> {
         let odd = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what.to_owned());
-        let file = self
-            .files
-            .get(chunk.file as usize)
-            .ok_or_else(|| odd("a chunk of a file that is not listed"))?;
+        let file = self.files.get(chunk.file as usize).ok_or_else(|| odd("a chunk of a file that is not listed"))?;
         let (target, length) = match self.open.entry(chunk.file) {
             std::collections::hash_map::Entry::Occupied(found) => found.into_mut(),
             std::collections::hash_map::Entry::Vacant(room) => {
@@ -414,10 +381,7 @@ fn seal(dir: &Path, files: &[SnapshotFile]) -> io::Result<()> {
         let path = dir.join(&file.name);
         if path.metadata()?.len() != file.size || checksum(&path)? != file.crc32 {
             fs::remove_file(&path)?;
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                format!("{} arrived damaged", file.name),
-            ));
+            return Err(io::Error::new(io::ErrorKind::InvalidData, format!("{} arrived damaged", file.name)));
         }
         // Those kept from an earlier attempt may never have been synced.
         File::open(&path)?.sync_all()?;
@@ -430,11 +394,7 @@ mod tests {
     use super::*;
 
     fn file(name: &str, content: &[u8]) -> SnapshotFile {
-        SnapshotFile {
-            name: name.into(),
-            size: content.len() as u64,
-            crc32: crc32fast::hash(content),
-        }
+        SnapshotFile { name: name.into(), size: content.len() as u64, crc32: crc32fast::hash(content) }
     }
 
     /// Turns red when `Writer::open` keeps a whole file without comparing its checksum.
@@ -447,12 +407,8 @@ mod tests {
         fs::write(at("3.sst"), b"other").unwrap();
         fs::write(at("MANIFEST-4"), b"ha").unwrap();
         fs::write(at("9.sst"), b"stranger").unwrap();
-        let files = vec![
-            file("1.sst", b"whole"),
-            file("2.sst", b"half"),
-            file("3.sst", b"wrong"),
-            file("MANIFEST-4", b"half"),
-        ];
+        let files =
+            vec![file("1.sst", b"whole"), file("2.sst", b"half"), file("3.sst", b"wrong"), file("MANIFEST-4", b"half")];
         let (have, mut writer) = Writer::open(dir.path().to_owned(), files.clone()).unwrap();
         assert_eq!(have, [5, 2, 0, 0]);
         assert!(!at("9.sst").exists());
@@ -468,11 +424,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let files = vec![file("1.sst", b"whole")];
         let (_, mut writer) = Writer::open(dir.path().to_owned(), files).unwrap();
-        let chunk = |file, offset, data: &'static [u8]| Chunk {
-            file,
-            offset,
-            data: Bytes::from_static(data),
-        };
+        let chunk = |file, offset, data: &'static [u8]| Chunk { file, offset, data: Bytes::from_static(data) };
         assert!(writer.write(&chunk(1, 0, b"x")).is_err(), "not listed");
         assert!(writer.write(&chunk(0, 1, b"x")).is_err(), "a gap");
         assert!(writer.write(&chunk(0, 0, b"too long")).is_err());

@@ -11,10 +11,7 @@ pub struct Batch {
 }
 
 fn check(key: &[u8]) {
-    assert!(
-        key.first().is_some_and(|&b| b != 0),
-        "a row's key must not be empty or start with a zero byte: {key:?}"
-    );
+    assert!(key.first().is_some_and(|&b| b != 0), "a row's key must not be empty or start with a zero byte: {key:?}");
 }
 
 impl Batch {

@@ -23,9 +23,7 @@ pub(crate) struct Mark {
 }
 
 impl Mark {
-    fn read(
-        get: impl Fn(&[u8]) -> Result<Option<bytes::Bytes>, StoreError>,
-    ) -> Result<Mark, StoreError> {
+    fn read(get: impl Fn(&[u8]) -> Result<Option<bytes::Bytes>, StoreError>) -> Result<Mark, StoreError> {
         let damaged = |what: &str| StoreError(format!("the {what} mark is damaged"));
         let applied = match get(APPLIED)? {
             None => None,
@@ -44,10 +42,7 @@ impl Mark {
                 .and_then(|m| m.try_into().ok())
                 .ok_or_else(|| damaged("membership"))?,
         };
-        Ok(Mark {
-            applied,
-            membership,
-        })
+        Ok(Mark { applied, membership })
     }
 }
 

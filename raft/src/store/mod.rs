@@ -82,42 +82,20 @@ impl View {
         // SAFETY: the database lives inside an `Arc` that this value holds for as long as the snapshot, at an address that never
         // changes, and is neither moved nor closed before the last `Arc` is dropped; `inner` is dropped before `tablet`.
         let db: &'static DB = unsafe { &*db };
-        View {
-            inner: db.snapshot(),
-            tablet,
-        }
+        View { inner: db.snapshot(), tablet }
     }
 }
 
 fn get(db: &DB, options: &ReadOptions, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
-    Ok(db
-        .get_pinned_opt(key, options)?
-        .map(|row| Bytes::copy_from_slice(&row)))
+    Ok(db.get_pinned_opt(key, options)?.map(|row| Bytes::copy_from_slice(&row)))
 }
 
-fn multi_get(
-    db: &DB,
-    options: &ReadOptions,
-    keys: &[&[u8]],
-) -> Result<Vec<Option<Bytes>>, StoreError> {
-    db.multi_get_opt(keys, options)
-        .into_iter()
-        .map(|row| Ok(row?.map(Bytes::from)))
-        .collect()
+fn multi_get(db: &DB, options: &ReadOptions, keys: &[&[u8]]) -> Result<Vec<Option<Bytes>>, StoreError> {
+    db.multi_get_opt(keys, options).into_iter().map(|row| Ok(row?.map(Bytes::from))).collect()
 }
 
-fn scan(
-    db: &DB,
-    mut options: ReadOptions,
-    from: &[u8],
-    to: &[u8],
-    visit: Visit<'_>,
-) -> Result<(), StoreError> {
-    let from = if from.first().is_none_or(|&b| b == 0) {
-        mark::FIRST_ROW
-    } else {
-        from
-    };
+fn scan(db: &DB, mut options: ReadOptions, from: &[u8], to: &[u8], visit: Visit<'_>) -> Result<(), StoreError> {
+    let from = if from.first().is_none_or(|&b| b == 0) { mark::FIRST_ROW } else { from };
     if !to.is_empty() {
         if from >= to {
             return Ok(());
@@ -139,41 +117,20 @@ fn scan(
 
 impl Store {
     /// Opens rows outside a node, for tests and measurements; created if absent.
-    pub fn open_alone(
-        dir: &Path,
-        config: &StoreConfig,
-        filter: Option<CompactionFilter>,
-    ) -> Result<Store, StoreError> {
+    pub fn open_alone(dir: &Path, config: &StoreConfig, filter: Option<CompactionFilter>) -> Result<Store, StoreError> {
         Self::open(dir, &Shared::new(config, 1)?, filter)
     }
 
-    pub(crate) fn open(
-        dir: &Path,
-        shared: &Shared,
-        filter: Option<CompactionFilter>,
-    ) -> Result<Store, StoreError> {
+    pub(crate) fn open(dir: &Path, shared: &Shared, filter: Option<CompactionFilter>) -> Result<Store, StoreError> {
         let db = DB::open(&shared.options(filter), dir)?;
-        Ok(Store {
-            tablet: Arc::new(Tablet {
-                db: Some(db),
-                dir: dir.to_owned(),
-                doomed: AtomicBool::new(false),
-            }),
-        })
+        Ok(Store { tablet: Arc::new(Tablet { db: Some(db), dir: dir.to_owned(), doomed: AtomicBool::new(false) }) })
     }
 
     /// How far the rows in `dir` are, without changing a file there.
     pub(crate) fn mark_of(dir: &Path, shared: &Shared) -> Result<Mark, StoreError> {
         let db = DB::open_for_read_only(&shared.options(None), dir, false)?;
-        let tablet = Tablet {
-            db: Some(db),
-            dir: dir.to_owned(),
-            doomed: AtomicBool::new(false),
-        };
-        Store {
-            tablet: Arc::new(tablet),
-        }
-        .mark()
+        let tablet = Tablet { db: Some(db), dir: dir.to_owned(), doomed: AtomicBool::new(false) };
+        Store { tablet: Arc::new(tablet) }.mark()
     }
 
     fn db(&self) -> &DB {
@@ -194,20 +151,13 @@ impl Store {
     /// Visits the rows with `from <= key < to` in ascending order until the visitor breaks; an empty `to` means no bound.
     ///
     /// It sees the rows as they were when it began.
-    pub fn scan(
-        &self,
-        from: &[u8],
-        to: &[u8],
-        visit: Visit<'_>,
-    ) -> Result<(), StoreError> {
+    pub fn scan(&self, from: &[u8], to: &[u8], visit: Visit<'_>) -> Result<(), StoreError> {
         scan(self.db(), ReadOptions::default(), from, to, visit)
     }
 
     /// The rows as they are now, whatever is written later.
     pub fn snapshot(&self) -> Snapshot {
-        Snapshot {
-            view: Arc::new(View::new(self.tablet.clone())),
-        }
+        Snapshot { view: Arc::new(View::new(self.tablet.clone())) }
     }
 
     /// Writes a batch: all of it or nothing. Not durable before [`flush`](Self::flush).
@@ -232,11 +182,7 @@ impl Store {
 
     /// Bytes on disk, about.
     pub fn disk_bytes(&self) -> u64 {
-        self.db()
-            .property_int_value("rocksdb.total-sst-files-size")
-            .ok()
-            .flatten()
-            .unwrap_or(0)
+        self.db().property_int_value("rocksdb.total-sst-files-size").ok().flatten().unwrap_or(0)
     }
 
     /// Links the files that hold everything written so far into `dir`, which must not exist. Flushes first.
@@ -273,12 +219,7 @@ impl Snapshot {
     }
 
     /// As [`Store::scan`].
-    pub fn scan(
-        &self,
-        from: &[u8],
-        to: &[u8],
-        visit: Visit<'_>,
-    ) -> Result<(), StoreError> {
+    pub fn scan(&self, from: &[u8], to: &[u8], visit: Visit<'_>) -> Result<(), StoreError> {
         scan(self.db(), self.options(), from, to, visit)
     }
 }

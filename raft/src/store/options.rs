@@ -1,8 +1,8 @@
 //! How RocksDB is set up: rows of a few hundred bytes, written in order of apply, read by key and in long runs.
 
 use rocksdb::{
-    BlockBasedOptions, Cache, DBCompressionType, Env, MergeOperands, Options, WriteBufferManager,
-    WriteOptions, compaction_filter::Decision,
+    BlockBasedOptions, Cache, DBCompressionType, Env, MergeOperands, Options, WriteBufferManager, WriteOptions,
+    compaction_filter::Decision,
 };
 
 use crate::error::{Error, StoreError};
@@ -21,11 +21,7 @@ pub struct StoreConfig {
 
 impl Default for StoreConfig {
     fn default() -> Self {
-        StoreConfig {
-            memory_bytes: 256 << 20,
-            write_buffer_bytes: 96 << 20,
-            background_threads: 2,
-        }
+        StoreConfig { memory_bytes: 256 << 20, write_buffer_bytes: 96 << 20, background_threads: 2 }
     }
 }
 
@@ -34,10 +30,7 @@ impl StoreConfig {
     pub fn check(&self) -> Result<(), Error> {
         let refuse = |field, reason| Err(Error::Config { field, reason });
         if self.memory_bytes < 8 << 20 {
-            return refuse(
-                "store.memory_bytes",
-                format!("{} is below the least of {}", self.memory_bytes, 8 << 20),
-            );
+            return refuse("store.memory_bytes", format!("{} is below the least of {}", self.memory_bytes, 8 << 20));
         }
         let most = self.memory_bytes / 2;
         if !(1 << 20..=most).contains(&self.write_buffer_bytes) {
@@ -51,10 +44,7 @@ impl StoreConfig {
             );
         }
         if !(1..=64).contains(&self.background_threads) {
-            return refuse(
-                "store.background_threads",
-                format!("{} is not between 1 and 64", self.background_threads),
-            );
+            return refuse("store.background_threads", format!("{} is not between 1 and 64", self.background_threads));
         }
         Ok(())
     }
@@ -76,22 +66,13 @@ impl Shared {
         let cache = Cache::new_lru_cache(config.memory_bytes);
         // Write buffers are charged to the cache, so that the two together stay within memory_bytes. No stalling: the manager makes the
         // fullest store flush, and applies are already bounded by what the log lets through.
-        let buffers = WriteBufferManager::new_write_buffer_manager_with_cache(
-            config.write_buffer_bytes,
-            false,
-            cache.clone(),
-        );
+        let buffers =
+            WriteBufferManager::new_write_buffer_manager_with_cache(config.write_buffer_bytes, false, cache.clone());
         let mut env = Env::new()?;
         let threads = i32::try_from(config.background_threads).unwrap_or(64);
         env.set_low_priority_background_threads(threads);
         env.set_high_priority_background_threads(threads.div_euclid(2).max(1));
-        Ok(Shared {
-            config: config.clone(),
-            cache,
-            buffers,
-            env,
-            stores: stores.max(1),
-        })
+        Ok(Shared { config: config.clone(), cache, buffers, env, stores: stores.max(1) })
     }
 
     /// Options of one store.
@@ -112,8 +93,7 @@ impl Shared {
         options.set_env(&self.env);
         options.set_write_buffer_manager(&self.buffers);
         // One store may take what the others leave, but not all of it in one piece: a flush must end soon enough to free room.
-        let buffer = (self.config.write_buffer_bytes / self.stores.min(3))
-            .clamp(1 << 20, 64 << 20);
+        let buffer = (self.config.write_buffer_bytes / self.stores.min(3)).clamp(1 << 20, 64 << 20);
         options.set_write_buffer_size(buffer);
         options.set_max_write_buffer_number(4);
         options.set_memtable_whole_key_filtering(true);
@@ -134,11 +114,7 @@ impl Shared {
         options.set_max_successive_merges(64);
         if let Some(filter) = filter {
             options.set_compaction_filter("bosingak.visible", move |_level, key, value| {
-                if key.first() != Some(&0) && filter(key, value) {
-                    Decision::Remove
-                } else {
-                    Decision::Keep
-                }
+                if key.first() != Some(&0) && filter(key, value) { Decision::Remove } else { Decision::Keep }
             });
         }
         options

@@ -37,8 +37,7 @@ impl Place {
 
     /// What is here; `None` when no replica is. Deletes what a crash left over.
     pub(crate) fn open(&self) -> Result<Option<Current>, Error> {
-        fs::create_dir_all(&self.dir)
-            .map_err(|e| Error::io(format!("create {}", self.dir.display()), e))?;
+        fs::create_dir_all(&self.dir).map_err(|e| Error::io(format!("create {}", self.dir.display()), e))?;
         let path = self.dir.join(CURRENT);
         let current = match fs::read_to_string(&path) {
             Ok(text) => Some(parse(&text).ok_or_else(|| Error::Foreign {
@@ -49,8 +48,7 @@ impl Place {
             Err(e) => return Err(Error::io(format!("read {}", path.display()), e)),
         };
         let keep = current.as_ref().map(|c| self.rows(c));
-        self.sweep(keep.as_deref())
-            .map_err(|e| Error::io(format!("sweep {}", self.dir.display()), e))?;
+        self.sweep(keep.as_deref()).map_err(|e| Error::io(format!("sweep {}", self.dir.display()), e))?;
         Ok(current)
     }
 
@@ -84,20 +82,13 @@ impl Place {
 
     /// Makes `current` what is here, durably: before this returns the old is, after it the new.
     pub(crate) fn set(&self, current: &Current) -> io::Result<()> {
-        let text = format!(
-            "{} {} {}\n",
-            current.replica, current.incarnation, current.epoch
-        );
+        let text = format!("{} {} {}\n", current.replica, current.incarnation, current.epoch);
         write_atomic(&self.dir, CURRENT, text.as_bytes())
     }
 
     /// Removes the replica, keeping only how many there were.
     pub(crate) fn vacate(&self, current: &Current) -> io::Result<()> {
-        self.set(&Current {
-            replica: 0,
-            incarnation: current.incarnation,
-            epoch: current.epoch + 1,
-        })?;
+        self.set(&Current { replica: 0, incarnation: current.incarnation, epoch: current.epoch + 1 })?;
         self.sweep(None)
     }
 }
@@ -136,11 +127,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let place = Place::new(dir.path().join("0"));
         assert_eq!(place.open().unwrap(), None);
-        let current = Current {
-            replica: 1 << 32 | 1,
-            incarnation: 1,
-            epoch: 3,
-        };
+        let current = Current { replica: 1 << 32 | 1, incarnation: 1, epoch: 3 };
         place.set(&current).unwrap();
         for name in ["rows-2", "rows-3", "rows-4", "incoming", "outgoing"] {
             fs::create_dir(dir.path().join("0").join(name)).unwrap();
@@ -158,9 +145,6 @@ mod tests {
     fn a_file_that_says_something_else_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("CURRENT"), "what").unwrap();
-        assert!(matches!(
-            Place::new(dir.path().to_owned()).open(),
-            Err(Error::Foreign { .. })
-        ));
+        assert!(matches!(Place::new(dir.path().to_owned()).open(), Err(Error::Foreign { .. })));
     }
 }

@@ -32,10 +32,7 @@ impl StateMachine for Counters {
     fn apply(&mut self, _store: &Store, entries: &[Committed], batch: &mut Batch) -> Result<Vec<u64>, Halt> {
         let mut replies = Vec::new();
         for entry in entries {
-            let halt = |reason: &str| Halt {
-                index: entry.index,
-                reason: reason.to_owned(),
-            };
+            let halt = |reason: &str| Halt { index: entry.index, reason: reason.to_owned() };
             let text = std::str::from_utf8(&entry.payload).map_err(|_| halt("not text"))?;
             let words: Vec<&str> = text.split(' ').collect();
             match words.as_slice() {
@@ -151,11 +148,8 @@ impl Cluster {
     pub async fn open_next(&mut self) -> Member {
         let (listener, port) = free_port().await;
         let node = self.members.len() as u64 + 1;
-        let member = Member {
-            node,
-            endpoint: format!("client-{node}:7300"),
-            peer_endpoint: format!("127.0.0.1:{port}"),
-        };
+        let member =
+            Member { node, endpoint: format!("client-{node}:7300"), peer_endpoint: format!("127.0.0.1:{port}") };
         self.members.push(member.clone());
         let config = self.config(self.members.len() - 1);
         let node = Node::open(config, listener, |_| Counters::default()).await.expect("opens");
@@ -254,7 +248,9 @@ impl Cluster {
             let mut applied = group.applied();
             let reached = applied.wait_for(|applied| *applied >= index);
             let reached = tokio::time::timeout(LIMIT, reached).await;
-            reached.unwrap_or_else(|_| panic!("node {} applied {}", node.id(), *group.applied().borrow())).expect("open");
+            reached
+                .unwrap_or_else(|_| panic!("node {} applied {}", node.id(), *group.applied().borrow()))
+                .expect("open");
             digests.insert(digest(&group.store().expect("open")));
         }
         assert_eq!(digests.len(), 1, "replicas differ at index {index}: {digests:?}");
