@@ -185,6 +185,11 @@ impl Proposer {
         self.lock().bytes
     }
 
+    /// While there is a reason, moments counted from now are refused with it.
+    pub fn set_hold(&self, hold: Option<String>) {
+        self.lock().hold = hold;
+    }
+
     /// This node leads: commands are taken.
     pub fn lead(&self) {
         let mut queue = self.lock();

@@ -6,6 +6,7 @@ use scheduler::read;
 use scheduler::time::{Delay, Timestamp};
 
 use super::Services;
+use crate::feed::NextEntry;
 use crate::convert::{self, Range};
 use crate::error::Error;
 use crate::validate::Violations;
@@ -23,9 +24,15 @@ impl Services {
         let step = step.unwrap_or(Delay::from_millis(MINUTE_MS));
         let span = message.span.map(|span| convert::delay_of(&mut v, "span", &span, any));
         let span = span.unwrap_or(Delay::from_millis(step.as_millis().saturating_mul(60)));
-        // The partitions' times differ a little; one grid for all begins at the oldest of them.
-        let from = self.node.partitions().iter().map(|one| one.feed().progress().borrow().watermark).min();
-        let grid = match Grid::new(from.unwrap_or(Timestamp::MIN), step, span) {
+        // From the present, or from the oldest trigger whose time has come and that has not fired yet. The watermark
+        // of a partition in which nothing happens stays where it was, so it says little.
+        let partitions = self.node.partitions().iter();
+        let waiting = partitions.filter_map(|partition| match partition.feed().next_entry() {
+            NextEntry::At(at) => Some(at),
+            NextEntry::Owed | NextEntry::Never => None,
+        });
+        let from = waiting.fold(self.node.clock().wall(), Timestamp::min);
+        let grid = match Grid::new(from, step, span) {
             Ok(grid) => Some(grid),
             Err(error) => {
                 let field = match error {
@@ -74,7 +81,7 @@ impl Services {
                 })
                 .collect(),
             beyond: forecast.beyond(),
-            as_of: forecast.as_of().or(from).map(convert::moment),
+            as_of: forecast.as_of().map(convert::moment),
         })
     }
 }
