@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::store::{Batch, Store};
+use crate::store::{Batch, Snapshot, Store};
 
 /// One committed entry.
 #[derive(Clone, Debug)]
@@ -54,8 +54,9 @@ pub trait StateMachine: Send + Sync + 'static {
     /// `store` is another than before: opened at start, or replaced by a snapshot.
     fn restored(&mut self, store: &Store) -> Result<(), Halt>;
 
-    /// Everything in `checkpoint` is in files that survive a crash.
-    fn flushed(&mut self, checkpoint: &Store);
+    /// Everything in `durable` is in files that survive a crash. Called now and then, between applies, so `durable` may be older than what
+    /// was applied last.
+    fn flushed(&mut self, durable: &Snapshot);
 
     /// The filter to compact with; asked once when a store is opened.
     fn compaction_filter(&self) -> Option<CompactionFilter> {

@@ -55,4 +55,32 @@ openraft::declare_raft_types!(
         R = AnyReply,
         NodeId = u64,
         Node = Member,
+        // One leader per term: the term alone fences, on the wire and in tokens handed to the outside.
+        LeaderId = openraft::impls::leader_id_std::LeaderId<Self::Term, Self::NodeId>,
 );
+
+pub(crate) type CommittedLeaderId = openraft::type_config::alias::CommittedLeaderIdOf<TypeConfig>;
+pub(crate) type LogId = openraft::type_config::alias::LogIdOf<TypeConfig>;
+pub(crate) type Vote = openraft::type_config::alias::VoteOf<TypeConfig>;
+pub(crate) type Entry = openraft::type_config::alias::EntryOf<TypeConfig>;
+pub(crate) type StoredMembership = openraft::type_config::alias::StoredMembershipOf<TypeConfig>;
+pub(crate) type Membership = openraft::Membership<u64, Member>;
+pub(crate) type SnapshotMeta = openraft::type_config::alias::SnapshotMetaOf<TypeConfig>;
+
+/// The node a replica lives on.
+pub(crate) fn node_of(replica: u64) -> u64 {
+    replica >> 32
+}
+
+/// The replica of a node with a sequence number; the pair must never have been used before in its group.
+pub(crate) fn replica_id(node: u64, sequence: u32) -> u64 {
+    node << 32 | u64::from(sequence)
+}
+
+/// A log id from its parts.
+pub(crate) fn log_id(term: u64, index: u64) -> LogId {
+    LogId {
+        leader_id: openraft::vote::leader_id_std::CommittedLeaderId::new(term),
+        index,
+    }
+}

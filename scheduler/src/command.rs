@@ -79,7 +79,7 @@ pub enum Kind {
 }
 
 /// When, before apply has resolved it.
-#[derive(Clone, PartialEq, prost::Oneof)]
+#[derive(Clone, Copy, PartialEq, Eq, prost::Oneof)]
 pub enum When {
     /// A moment, in milliseconds.
     #[prost(uint64, tag = "20")]
@@ -406,6 +406,12 @@ pub struct TopicSettings {
     /// How long an ended trigger is visible.
     #[prost(uint64, tag = "6")]
     pub retention_ms: u64,
+    /// What `rate_milli_per_second` is a share of, per second; shown to whoever asks, and of no effect here.
+    #[prost(uint32, tag = "7")]
+    pub rate_per_second_total: u32,
+    /// What `concurrency_max` is a share of; shown to whoever asks, and of no effect here.
+    #[prost(uint32, tag = "8")]
+    pub concurrency_total: u32,
 }
 
 /// Brings a dead letter back to delivery as a new generation.

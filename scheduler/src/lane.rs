@@ -78,6 +78,26 @@ impl LaneId {
     }
 }
 
+impl Class {
+    /// Every class, in order.
+    pub const ALL: [Class; 5] = [Class::High, Class::Normal, Class::Low, Class::Retry, Class::Dead];
+
+    /// The class of first attempts with this number; `None` for any other number.
+    pub fn first_attempt(number: u32) -> Option<Self> {
+        match number {
+            0 => Some(Class::High),
+            1 => Some(Class::Normal),
+            2 => Some(Class::Low),
+            _ => None,
+        }
+    }
+
+    /// Whether triggers of this class wait for their first attempt.
+    pub fn is_first_attempt(self) -> bool {
+        self < Class::Retry
+    }
+}
+
 impl Generation {
     /// Commands one entry may hold.
     pub const COMMANDS_PER_ENTRY_MAX: usize = 4_096;
@@ -117,6 +137,14 @@ impl Generation {
 impl Position {
     /// Before every position.
     pub const MIN: Position = Position { due: Timestamp::MIN, generation: Generation(0) };
+
+    /// The next position in order: nothing lies between.
+    pub fn next(self) -> Self {
+        match self.generation.0.checked_add(1) {
+            Some(number) => Position { due: self.due, generation: Generation(number) },
+            None => Position { due: self.due.after(crate::time::Delay::from_millis(1)), generation: Generation(0) },
+        }
+    }
 
     /// After every position due at `due` or earlier.
     pub fn end_of(due: Timestamp) -> Self {

@@ -6,7 +6,25 @@
 //! replicas that applied the same entries hold the same rows, to the byte.
 
 pub mod command;
+pub mod dispatcher;
+pub mod domain;
+pub mod forecast;
+pub mod keys;
 pub mod lane;
+pub mod machine;
+pub mod memory;
+pub mod overlay;
+pub mod read;
+pub mod record;
 pub mod reply;
+pub mod retention;
+pub mod retry;
+pub mod run_codec;
+mod sparse;
+mod standing;
 pub mod store;
 pub mod time;
+mod topics;
+pub mod wheel;
+
+pub use topics::Topics;

@@ -24,7 +24,7 @@ pub enum Reply {
     Decided(Receipt),
     /// To Complete, Retry, Fail: it had been decided before.
     AlreadyDecided(Receipt),
-    /// To Retry, Fail: a newer attempt or generation exists.
+    /// To Complete: the id has another generation now. To Retry, Fail: a newer attempt or generation exists.
     Superseded,
     /// To CompleteRun: positions that did not count, because they had ended otherwise.
     RunDecided {

@@ -16,7 +16,14 @@ pub trait Read {
     /// The value under `key`.
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError>;
 
+    /// The values under several keys, in their order, when asking at once is cheaper than one by one; `None` when not.
+    fn get_many(&self, keys: &[Vec<u8>]) -> Result<Option<Vec<Option<Bytes>>>, StoreError> {
+        let _ = keys;
+        Ok(None)
+    }
+
     /// Visits the pairs with `from <= key < to` in ascending key order until the visitor breaks.
+    #[expect(clippy::type_complexity, reason = "a name for the visitor would hide the lifetime it is borrowed for")]
     fn scan(
         &self,
         from: &[u8],

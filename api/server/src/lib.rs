@@ -1,1 +1,29 @@
-//! Under construction.
+//! The service: gRPC in front, the composed state machine behind, and the clock.
+
+pub mod admin;
+pub mod clock;
+pub mod config;
+pub mod convert;
+pub mod dev;
+pub mod disk;
+pub mod dispatch;
+pub mod error;
+pub mod feed;
+pub mod forward;
+pub mod grpc;
+pub mod leader_clock;
+pub mod local_time;
+pub mod machine;
+pub mod metrics;
+pub mod node;
+pub mod partition;
+pub mod peers;
+pub mod proposer;
+pub mod recount;
+pub mod routing;
+pub mod rows;
+pub mod services;
+pub mod status;
+mod text;
+pub mod time_rules;
+pub mod validate;

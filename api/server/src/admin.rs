@@ -1,0 +1,62 @@
+//! The admin port: metrics and health over plain HTTP.
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::node::Node;
+
+#[derive(Clone)]
+struct Admin {
+    node: Node,
+    metrics: PrometheusHandle,
+}
+
+/// Serves until `closing`.
+///
+/// `/metrics` is for Prometheus. `/healthz` says that the process lives. `/readyz` says that every partition is up here
+/// and has a leader, and otherwise with 503 what is wrong.
+pub async fn serve(node: Node, listener: TcpListener, metrics: PrometheusHandle, closing: CancellationToken) {
+    let upkeep = {
+        let metrics = metrics.clone();
+        async move {
+            loop {
+                tokio::time::sleep(std::time::Duration::from_secs(5)).await;
+                metrics.run_upkeep();
+            }
+        }
+    };
+    let router = Router::new()
+        .route("/metrics", get(metrics_page))
+        .route("/healthz", get(async || "ok\n"))
+        .route("/readyz", get(ready_page))
+        .with_state(Admin { node, metrics });
+    tokio::select! {
+        result = async { axum::serve(listener, router).await } => {
+            if let Err(error) = result {
+                tracing::error!(%error, "the admin port failed");
+            }
+        }
+        () = upkeep => {}
+        () = closing.cancelled() => {}
+    }
+}
+
+async fn metrics_page(State(admin): State<Admin>) -> Response {
+    metrics_process::Collector::default().collect();
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], admin.metrics.render()).into_response()
+}
+
+async fn ready_page(State(admin): State<Admin>) -> Response {
+    if admin.node.is_ready() {
+        return "ready\n".into_response();
+    }
+    let mut text = admin.node.alarms().join("\n");
+    text.push_str("\nnot ready\n");
+    (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
+}

@@ -1,0 +1,303 @@
+//! Configuration of a node: read from flags, environment, a file and defaults, in that order, and checked once.
+
+mod options;
+mod source;
+pub mod units;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use options::{Kind, OPTIONS, Opt, reference};
+pub use source::{Origin, Values};
+
+/// A wrong configuration: which key, where it was set, to what, and what was expected.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum Error {
+    /// The file cannot be read.
+    #[error("{file}: {reason}")]
+    File {
+        /// Which.
+        file: String,
+        /// Why.
+        reason: String,
+    },
+    /// There is no such option.
+    #[error("{origin}: there is no option {key}{hint}")]
+    Unknown {
+        /// Where it was set.
+        origin: Origin,
+        /// Its name.
+        key: String,
+        /// A near name, if there is one.
+        hint: String,
+    },
+    /// The value is not one the option takes.
+    #[error("{origin}: {key} = {value}: expected {expected}")]
+    Value {
+        /// Where it was set.
+        origin: Origin,
+        /// The option.
+        key: String,
+        /// As given.
+        value: String,
+        /// What the option takes.
+        expected: String,
+    },
+}
+
+impl Error {
+    /// What a process exits with when it cannot start for this: EX_CONFIG of sysexits.h.
+    pub const EXIT_CODE: u8 = 78;
+}
+
+/// A checked configuration. The meaning, unit, default and bounds of each field are those of the option of the same
+/// name in [`OPTIONS`].
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `node.id`.
+    pub node: u64,
+    /// `node.data`.
+    pub data: PathBuf,
+    /// `cluster.name`.
+    pub cluster: String,
+    /// `cluster.partitions`.
+    pub partitions: u32,
+    /// `cluster.members`.
+    pub members: Vec<MemberAddress>,
+    /// `cluster.join`.
+    pub join: bool,
+    /// `listen.client`.
+    pub listen_client: SocketAddr,
+    /// `listen.peers`.
+    pub listen_peers: SocketAddr,
+    /// `listen.admin`.
+    pub listen_admin: SocketAddr,
+    /// `listen.advertise_client`.
+    pub advertise_client: Option<String>,
+    /// `listen.advertise_peers`.
+    pub advertise_peers: Option<String>,
+    /// `raft.heartbeat`.
+    pub heartbeat: Duration,
+    /// `raft.election_min`.
+    pub election_min: Duration,
+    /// `raft.election_max`.
+    pub election_max: Duration,
+    /// `raft.sync_delay`.
+    pub sync_delay: Duration,
+    /// `storage.cache`.
+    pub cache_bytes: u64,
+    /// `storage.write_buffer`.
+    pub write_buffer_bytes: u64,
+    /// `storage.free_space_min`.
+    pub free_space_min_bytes: u64,
+    /// `proposer.*`.
+    pub proposer: ProposerConfig,
+    /// `limits.call_timeout`.
+    pub call_timeout: Duration,
+    /// `limits.message_bytes_max`.
+    pub message_bytes_max: usize,
+    /// `limits.connection_age_max`; `None` is never.
+    pub connection_age_max: Option<Duration>,
+    /// `clock.kind` is "virtual".
+    pub virtual_clock: bool,
+    /// `shutdown.grace`.
+    pub shutdown_grace: Duration,
+    /// `log.format` is "json".
+    pub log_json: bool,
+    /// `log.filter`.
+    pub log_filter: String,
+}
+
+/// `proposer.*`.
+#[derive(Clone, Copy, Debug)]
+pub struct ProposerConfig {
+    /// `proposer.entry_bytes_max`.
+    pub entry_bytes_max: usize,
+    /// `proposer.outstanding_max`.
+    pub outstanding_max: usize,
+    /// `proposer.queue_bytes_max`.
+    pub queue_bytes_max: usize,
+}
+
+/// One of `cluster.members`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberAddress {
+    /// `node.id` of that node.
+    pub node: u64,
+    /// Where clients reach it, `host:port`.
+    pub endpoint: String,
+    /// Where peers reach it, `host:port`.
+    pub peer_endpoint: String,
+}
+
+impl Config {
+    /// Checks all values, each on its own and those that depend on another.
+    ///
+    /// # Errors
+    ///
+    /// The first value that is not allowed.
+    pub fn check(values: &Values) -> Result<Config, Error> {
+        let heartbeat = values.duration("raft.heartbeat")?;
+        let election_min = values.duration("raft.election_min")?;
+        let election_max = values.duration("raft.election_max")?;
+        if election_min < heartbeat * 3 {
+            let expected = format!("at least three times raft.heartbeat, {}", units::format_duration(heartbeat));
+            return Err(values.refuse("raft.election_min", expected));
+        }
+        if election_max <= election_min {
+            let expected = format!("more than raft.election_min, {}", units::format_duration(election_min));
+            return Err(values.refuse("raft.election_max", expected));
+        }
+        let cluster = values.text("cluster.name")?;
+        if cluster.is_empty() || cluster.len() > 64 {
+            return Err(values.refuse("cluster.name", "1 to 64 characters".into()));
+        }
+        let node = values.integer("node.id")?;
+        let members = values.list("cluster.members")?.iter().map(|text| member(values, text)).collect::<Result<Vec<_>, _>>()?;
+        let join = values.text("cluster.join")? == "true";
+        if join && !members.is_empty() {
+            return Err(values.refuse("cluster.join", "\"false\" when cluster.members is given".into()));
+        }
+        if !members.is_empty() && !members.iter().any(|member| member.node == node) {
+            return Err(values.refuse("cluster.members", format!("a list that holds this node, node.id = {node}")));
+        }
+        let mut numbers: Vec<u64> = members.iter().map(|member| member.node).collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        if numbers.len() != members.len() {
+            return Err(values.refuse("cluster.members", "every node once".into()));
+        }
+        if values.text("clock.kind")? == "virtual" && members.len() > 1 {
+            let expected = "\"real\" in a cluster of several processes; `bosingakd dev --clock virtual` has one clock for all";
+            return Err(values.refuse("clock.kind", expected.into()));
+        }
+        let connection_age_max = values.duration("limits.connection_age_max")?;
+        Ok(Config {
+            node,
+            data: values.text("node.data")?.into(),
+            cluster,
+            partitions: u32::try_from(values.integer("cluster.partitions")?).unwrap_or(u32::MAX),
+            members,
+            join,
+            listen_client: values.address("listen.client")?,
+            listen_peers: values.address("listen.peers")?,
+            listen_admin: values.address("listen.admin")?,
+            advertise_client: Some(values.text("listen.advertise_client")?).filter(|text| !text.is_empty()),
+            advertise_peers: Some(values.text("listen.advertise_peers")?).filter(|text| !text.is_empty()),
+            heartbeat,
+            election_min,
+            election_max,
+            sync_delay: values.duration("raft.sync_delay")?,
+            cache_bytes: values.size("storage.cache")?,
+            write_buffer_bytes: values.size("storage.write_buffer")?,
+            free_space_min_bytes: values.size("storage.free_space_min")?,
+            proposer: ProposerConfig {
+                entry_bytes_max: values.size("proposer.entry_bytes_max")? as usize,
+                outstanding_max: values.integer("proposer.outstanding_max")? as usize,
+                queue_bytes_max: values.size("proposer.queue_bytes_max")? as usize,
+            },
+            call_timeout: values.duration("limits.call_timeout")?,
+            message_bytes_max: values.size("limits.message_bytes_max")? as usize,
+            connection_age_max: Some(connection_age_max).filter(|age| !age.is_zero()),
+            virtual_clock: values.text("clock.kind")? == "virtual",
+            shutdown_grace: values.duration("shutdown.grace")?,
+            log_json: values.text("log.format")? == "json",
+            log_filter: values.text("log.filter")?,
+        })
+    }
+
+    /// Defaults with this data directory, free ports on loopback and no members: a cluster of one, for tests.
+    pub fn for_tests(data: PathBuf) -> Config {
+        let mut values = Values::defaults();
+        for key in ["listen.client", "listen.peers", "listen.admin"] {
+            values.set(key, "127.0.0.1:0".into(), Origin::Flag);
+        }
+        values.set("storage.free_space_min", "0B".into(), Origin::Flag);
+        let mut config = Config::check(&values).expect("defaults are allowed");
+        config.data = data;
+        config
+    }
+}
+
+fn member(values: &Values, text: &str) -> Result<MemberAddress, Error> {
+    let parts = || {
+        let (node, addresses) = text.split_once('=')?;
+        let (endpoint, peer_endpoint) = addresses.split_once('/')?;
+        let node = node.trim().parse::<u64>().ok().filter(|node| *node > 0 && *node <= i32::MAX as u64)?;
+        let has_port = |address: &str| {
+            address.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+        };
+        (has_port(endpoint.trim()) && has_port(peer_endpoint.trim())).then(|| MemberAddress {
+            node,
+            endpoint: endpoint.trim().into(),
+            peer_endpoint: peer_endpoint.trim().into(),
+        })
+    };
+    parts().ok_or_else(|| {
+        values.refuse("cluster.members", format!("\"ID=CLIENT_HOST:PORT/PEER_HOST:PORT\", not {text:?}"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(file: &str) -> Result<Config, Error> {
+        let mut values = Values::defaults();
+        values.read_text("wheel.toml", file)?;
+        Config::check(&values)
+    }
+
+    #[test]
+    fn defaults_are_allowed_and_the_reference_says_them() {
+        let values = {
+            let mut values = Values::defaults();
+            values.read_text("reference", &reference()).expect("the reference is a configuration");
+            values
+        };
+        let config = Config::check(&values).expect("allowed");
+        assert_eq!(config.heartbeat, Duration::from_millis(150));
+        assert_eq!(config.partitions, 4);
+    }
+
+    #[test]
+    fn flag_beats_environment_beats_file_beats_default() {
+        let mut values = Values::defaults();
+        values.read_text("wheel.toml", "[node]\nid = 2\n[raft]\nheartbeat = \"100ms\"\n").expect("file");
+        values.read_environment([
+            ("BOSINGAK__RAFT__HEARTBEAT".into(), "120ms".into()),
+            ("BOSINGAK_PORT".into(), "tcp://10.0.0.1:7300".into()),
+        ])
+        .expect("environment");
+        values.set("raft.heartbeat", "130ms".into(), Origin::Flag);
+        let config = Config::check(&values).expect("allowed");
+        assert_eq!((config.node, config.heartbeat), (2, Duration::from_millis(130)));
+    }
+
+    #[test]
+    fn errors_name_file_key_value_and_expectation() {
+        let error = config("[raft]\nheartbeat = \"fast\"\n").expect_err("refused").to_string();
+        for part in ["wheel.toml", "raft.heartbeat", "fast", "from 10ms to 5s"] {
+            assert!(error.contains(part), "{error}");
+        }
+        let error = config("[raft]\nhartbeat = \"1s\"\n").expect_err("refused").to_string();
+        assert!(error.contains("did you mean raft.heartbeat?"), "{error}");
+        let error = config("[raft]\nelection_min = \"300ms\"\n").expect_err("refused").to_string();
+        assert!(error.contains("at least three times raft.heartbeat, 150ms"), "{error}");
+        let error = config("[node]\nid = 0\n").expect_err("refused").to_string();
+        assert!(error.contains("from 1 to 2147483647"), "{error}");
+        let error = config("[node\n").expect_err("refused").to_string();
+        assert!(error.contains("wheel.toml"), "{error}");
+        let error = config("[cluster]\nmembers = [\"1=a:1\"]\n").expect_err("refused").to_string();
+        assert!(error.contains("ID=CLIENT_HOST:PORT/PEER_HOST:PORT"), "{error}");
+    }
+
+    #[test]
+    fn members_hold_this_node_once() {
+        let list = "members = [\"1=a:1/a:2\", \"2=b:1/b:2\"]";
+        assert_eq!(config(&format!("[cluster]\n{list}\n")).expect("allowed").members.len(), 2);
+        assert!(config(&format!("[node]\nid = 3\n[cluster]\n{list}\n")).is_err());
+        assert!(config("[cluster]\nmembers = [\"1=a:1/a:2\", \"1=b:1/b:2\"]\n").is_err());
+    }
+}

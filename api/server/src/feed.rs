@@ -1,0 +1,347 @@
+//! What a replica tells the rest of its node about what it applied: the wheel, the leader's dispatcher, watchers.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use scheduler::forecast::{Grid, Part};
+use scheduler::lane::{Class, LaneId, TopicId};
+use scheduler::machine::{Applied, Machine};
+use scheduler::read;
+use scheduler::reply::Effect;
+use scheduler::store::StoreError;
+use scheduler::time::Timestamp;
+use scheduler::Topics;
+use scheduler::record::Topic;
+use scheduler::wheel::{Split, Wheel};
+use tokio::sync::{mpsc, watch};
+
+use crate::machine::Rows;
+use crate::recount::{Recount, Recounter};
+
+/// Changes kept for watches that resume.
+const CHANGES_MAX: usize = 16_384;
+
+/// Exact slots looked through one by one when time moves on; beyond that every lane with anything pending counts as
+/// touched.
+const SLOTS_LOOKED_THROUGH_MAX: usize = 64;
+
+/// One applied entry, as the dispatcher needs it.
+#[derive(Debug)]
+pub struct Fed {
+    /// Its index.
+    pub index: u64,
+    /// The watermark it moved to.
+    pub watermark: Timestamp,
+    /// Lanes in which something became due; may name too many.
+    pub lanes: Vec<LaneId>,
+    /// What it changed.
+    pub effects: Vec<Effect>,
+}
+
+/// A trigger whose state was changed by a command.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// By the entry at this index.
+    pub index: u64,
+    /// Tenant.
+    pub namespace: String,
+    /// Which.
+    pub id: String,
+}
+
+/// How far a replica has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Index of the last entry applied and readable.
+    pub index: u64,
+    /// Its time.
+    pub watermark: Timestamp,
+}
+
+/// What one replica tells.
+pub struct Feed {
+    partition: u32,
+    inner: Mutex<Inner>,
+    progress: watch::Sender<Progress>,
+    recounter: Recounter,
+}
+
+struct Inner {
+    wheel: Wheel,
+    /// Between apply and its publication: the store may be ahead of the wheel, so no split may begin.
+    applying: bool,
+    /// What is being applied reports its changes.
+    reporting: bool,
+    owed: bool,
+    dispatcher: Option<mpsc::UnboundedSender<Vec<Fed>>>,
+    topics: Arc<Vec<Topic>>,
+    watchers: usize,
+    changes: VecDeque<Change>,
+    /// Changes up to this index are not (all) kept.
+    changes_after: u64,
+}
+
+/// When the leader has to propose an entry though nobody asks for one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NextEntry {
+    /// Internal work is left over: soon.
+    Owed,
+    /// When time is here.
+    At(Timestamp),
+    /// Nothing is pending.
+    Never,
+}
+
+impl Feed {
+    /// Of a partition; splits of the wheel are counted by `recounter`.
+    pub fn new(partition: u32, recounter: Recounter) -> Arc<Feed> {
+        Arc::new(Feed {
+            partition,
+            inner: Mutex::new(Inner {
+                wheel: Wheel::new(Timestamp::MIN),
+                applying: false,
+                reporting: false,
+                owed: false,
+                dispatcher: None,
+                topics: Arc::default(),
+                watchers: 0,
+                changes: VecDeque::new(),
+                changes_after: 0,
+            }),
+            progress: watch::Sender::default(),
+            recounter,
+        })
+    }
+
+    /// Which partition.
+    pub fn partition(&self) -> u32 {
+        self.partition
+    }
+
+    /// How far the replica has come. Told again, unchanged, when [`Feed::next_entry`] may have another answer.
+    pub fn progress(&self) -> watch::Receiver<Progress> {
+        self.progress.subscribe()
+    }
+
+    /// Entries are being applied: the store may be ahead of what was published. Returns whether changes are to be
+    /// reported.
+    pub(crate) fn applying(&self) -> bool {
+        let mut inner = self.lock();
+        inner.applying = true;
+        inner.reporting = inner.watchers > 0;
+        inner.reporting
+    }
+
+    /// The entries are readable in `store`. Takes them.
+    pub(crate) fn publish(self: &Arc<Self>, store: &raft::Store, applied: &mut Vec<Applied>, topics: &Topics) {
+        let Some(last) = applied.last() else {
+            self.lock().applying = false;
+            return;
+        };
+        let progress = Progress { index: last.index, watermark: last.watermark };
+        let mut inner = self.lock();
+        inner.applying = false;
+        inner.owed = last.owed;
+        if applied.iter().any(|one| one.effects.iter().any(|effect| matches!(effect, Effect::LaneChanged { .. })))
+            || topics.len() != inner.topics.len()
+        {
+            inner.topics = Arc::new(topics.iter().cloned().collect());
+        }
+        let fed: Vec<Fed> = applied.drain(..).map(|one| inner.take_in(one)).collect();
+        self.begin_splits(&mut inner, store);
+        if let Some(dispatcher) = &inner.dispatcher
+            && dispatcher.send(fed).is_err()
+        {
+            inner.dispatcher = None;
+        }
+        drop(inner);
+        self.progress.send_replace(progress);
+    }
+
+    /// The store is another than before.
+    pub(crate) fn restored<D>(self: &Arc<Self>, store: &raft::Store, machine: &Machine<D>) -> Result<(), StoreError>
+    where
+        D: scheduler::domain::Domain,
+    {
+        let progress = Progress { index: machine.applied(), watermark: machine.watermark() };
+        let mut wheel = Wheel::new(progress.watermark);
+        for row in read::minute_counts(&Rows(store))? {
+            wheel.load_minute(row.lane, row.minute, i64::try_from(row.count).unwrap_or(i64::MAX));
+        }
+        let mut inner = self.lock();
+        inner.wheel = wheel;
+        inner.applying = false;
+        inner.owed = false;
+        // Whoever followed the store before cannot go on: a dispatcher ends with its term, watches begin anew.
+        inner.dispatcher = None;
+        inner.changes.clear();
+        inner.changes_after = progress.index;
+        inner.topics = Arc::new(machine.topics().iter().cloned().collect());
+        self.begin_splits(&mut inner, store);
+        drop(inner);
+        self.progress.send_replace(progress);
+        Ok(())
+    }
+
+    /// Sends a leader's dispatcher every entry applied from now on. Returns where it begins.
+    pub fn follow(&self) -> (Progress, mpsc::UnboundedReceiver<Vec<Fed>>) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let mut inner = self.lock();
+        inner.dispatcher = Some(sender);
+        let progress = *self.progress.borrow();
+        (progress, receiver)
+    }
+
+    /// When an entry is needed to move time.
+    pub fn next_entry(&self) -> NextEntry {
+        let inner = self.lock();
+        if inner.owed {
+            return NextEntry::Owed;
+        }
+        match inner.wheel.next_due(inner.wheel.now()) {
+            None => NextEntry::Never,
+            Some(next) if next.exact => NextEntry::At(next.at),
+            Some(next) => NextEntry::At(next.wake),
+        }
+    }
+
+    /// Triggers due later than the watermark, all lanes together.
+    pub fn pending(&self) -> u64 {
+        self.lock().wheel.pending()
+    }
+
+    /// This partition's share of a forecast, the topics by their numbers here, and the rows it was taken from. `None`
+    /// while entries are being applied: the rows may be ahead of the wheel.
+    pub fn forecast(
+        &self,
+        store: &raft::Store,
+        grid: Grid,
+        topic: Option<TopicId>,
+    ) -> Option<(Part, Arc<Vec<Topic>>, raft::Snapshot)> {
+        let inner = self.lock();
+        (!inner.applying).then(|| (inner.wheel.forecast(grid, topic), inner.topics.clone(), store.snapshot()))
+    }
+
+    /// The topics of this partition.
+    pub fn topics(&self) -> Arc<Vec<Topic>> {
+        self.lock().topics.clone()
+    }
+
+    /// From the next apply on changes are kept, until the guard is dropped; [`Feed::changes_after`] says since when.
+    pub fn watch(self: &Arc<Self>) -> Watching {
+        self.lock().watchers += 1;
+        Watching(self.clone())
+    }
+
+    /// The changes after `index`, in order; `None` when not all of them are kept any more.
+    pub fn changes_after(&self, index: u64) -> Option<Vec<Change>> {
+        let inner = self.lock();
+        if index < inner.changes_after {
+            return None;
+        }
+        let first = inner.changes.partition_point(|change| change.index <= index);
+        Some(inner.changes.iter().skip(first).cloned().collect())
+    }
+
+    /// A split has been counted.
+    pub(crate) fn finish_split(
+        self: &Arc<Self>,
+        split: Split,
+        counts: Vec<(LaneId, Timestamp, i64)>,
+        store: &raft::Store,
+    ) {
+        let mut inner = self.lock();
+        let drift = inner.wheel.finish_split(split, counts);
+        if !drift.0.is_empty() {
+            tracing::error!(partition = self.partition, ?split, ?drift, "the wheel and the rows had come apart");
+            crate::metrics::wheel_drift();
+        }
+        // While entries are being applied the store may be ahead; their publication begins the splits then.
+        if !inner.applying {
+            self.begin_splits(&mut inner, store);
+        }
+        drop(inner);
+        // Nothing was applied, but the next entry may be needed at another moment.
+        self.progress.send_modify(|_| {});
+    }
+
+    fn begin_splits(self: &Arc<Self>, inner: &mut Inner, store: &raft::Store) {
+        let owed: Vec<Split> = inner.wheel.splits_owed().collect();
+        let mut snapshot = None;
+        for split in owed {
+            if inner.wheel.begin_split(split) {
+                let snapshot = snapshot.get_or_insert_with(|| store.snapshot()).clone();
+                self.recounter.count(Recount { feed: self.clone(), split, snapshot, store: store.clone() });
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().expect("a panic while feeding has been reported, and the state is lost")
+    }
+}
+
+impl Inner {
+    fn take_in(&mut self, applied: Applied) -> Fed {
+        let lanes = self.advance(applied.watermark);
+        for effect in &applied.effects {
+            match effect {
+                Effect::Inserted { lane, position }
+                    if position.due > applied.watermark && lane.class() != Class::Dead =>
+                {
+                    self.wheel.insert(*lane, position.due);
+                }
+                Effect::Removed { lane, position }
+                    if position.due > applied.watermark && lane.class() != Class::Dead =>
+                {
+                    self.wheel.remove(*lane, position.due);
+                }
+                Effect::Changed { namespace, id } => {
+                    if self.changes.len() == CHANGES_MAX
+                        && let Some(oldest) = self.changes.pop_front()
+                    {
+                        self.changes_after = oldest.index;
+                    }
+                    self.changes.push_back(Change {
+                        index: applied.index,
+                        namespace: namespace.clone(),
+                        id: id.clone(),
+                    });
+                }
+                _ => {}
+            }
+        }
+        if !self.reporting {
+            self.changes.clear();
+            self.changes_after = applied.index;
+        }
+        Fed { index: applied.index, watermark: applied.watermark, lanes, effects: applied.effects }
+    }
+
+    /// Moves the wheel; returns the lanes in which something became due.
+    fn advance(&mut self, watermark: Timestamp) -> Vec<LaneId> {
+        let mut lanes = Vec::new();
+        for looked_through in 0.. {
+            let Some(next) = self.wheel.next_due(self.wheel.now()).filter(|next| next.at <= watermark) else { break };
+            if !next.exact || looked_through == SLOTS_LOOKED_THROUGH_MAX {
+                lanes.extend(self.wheel.pending_by_lane().iter().map(|(lane, _)| lane));
+                break;
+            }
+            lanes.extend(next.lanes.iter().map(|(lane, _)| lane));
+            self.wheel.advance(next.at);
+        }
+        self.wheel.advance(watermark);
+        lanes.sort_unstable();
+        lanes.dedup();
+        lanes
+    }
+}
+
+/// While it lives, changes are kept.
+pub struct Watching(Arc<Feed>);
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        self.0.lock().watchers -= 1;
+    }
+}

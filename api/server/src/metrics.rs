@@ -1,0 +1,311 @@
+//! The metrics of the server: names, labels and descriptions in one place.
+//!
+//! Units are in the names. Durations are histograms with buckets, so that they can be added up over nodes.
+
+use std::time::Duration;
+
+use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use scheduler::dispatcher::{Delivery, OutcomeResult, Verdict};
+use scheduler::lane::Class;
+use scheduler::reply::Outcome;
+use scheduler::time::Timestamp;
+
+use crate::dispatch::lateness;
+
+/// How long after its due time a trigger was handed out (`stage="dispatched"`) or its completion durable
+/// (`stage="acked"`). First attempts only.
+pub const LATENESS: &str = "bosingak_trigger_lateness_seconds";
+/// Triggers handed out under a lease.
+pub const DELIVERIES: &str = "bosingak_deliveries_total";
+/// Deliveries of second and later attempts.
+pub const REDELIVERIES: &str = "bosingak_redeliveries_total";
+/// Verdicts on outcomes that executors reported, by `verdict`.
+pub const OUTCOMES: &str = "bosingak_outcomes_total";
+/// Triggers waiting for their due time, by `partition`.
+pub const PENDING: &str = "bosingak_triggers_pending";
+/// Commands put into log entries.
+pub const COMMANDS: &str = "bosingak_commands_total";
+/// Log entries proposed that held commands.
+pub const ENTRIES: &str = "bosingak_entries_total";
+/// Log entries proposed only to move time.
+pub const BARE_ENTRIES: &str = "bosingak_bare_entries_total";
+/// Bytes of log entries proposed.
+pub const ENTRY_BYTES: &str = "bosingak_entry_bytes_total";
+/// From handing an entry to raft until it was applied here, by `result`.
+pub const PROPOSAL_SECONDS: &str = "bosingak_raft_proposal_seconds";
+/// Commands refused because a queue was full.
+pub const OVERLOADED: &str = "bosingak_overloaded_total";
+/// Applying the entries of one batch, without writing them.
+pub const APPLY_SECONDS: &str = "bosingak_apply_seconds";
+/// Entries applied.
+pub const APPLIED: &str = "bosingak_applied_entries_total";
+/// Counting the rows of a coarse slot of the wheel.
+pub const RECOUNT_SECONDS: &str = "bosingak_wheel_recount_seconds";
+/// Recounts that found another number than the wheel had: a bug.
+pub const WHEEL_DRIFT: &str = "bosingak_wheel_drift_total";
+/// Answered calls, by `method` and `code`.
+pub const CALLS: &str = "bosingak_calls_total";
+/// Time to answer a unary call, by `method`.
+pub const CALL_SECONDS: &str = "bosingak_call_seconds";
+/// Calls passed on to the leader's node.
+pub const FORWARDED: &str = "bosingak_calls_forwarded_total";
+/// 1 where this node leads, by `partition`.
+pub const IS_LEADER: &str = "bosingak_raft_is_leader";
+/// 1 where a leader is known, by `partition`.
+pub const HAS_LEADER: &str = "bosingak_raft_has_leader";
+/// The newest term seen, by `partition`.
+pub const TERM: &str = "bosingak_raft_term";
+/// The last entry known to be committed, by `partition`.
+pub const COMMIT_INDEX: &str = "bosingak_raft_commit_index";
+/// The last entry applied here, by `partition`.
+pub const APPLIED_INDEX: &str = "bosingak_raft_applied_index";
+/// Times a leader was seen to change.
+pub const LEADER_CHANGES: &str = "bosingak_raft_leader_changes_total";
+/// Executors connected to partitions led here, by `partition`.
+pub const EXECUTORS: &str = "bosingak_executor_connected";
+/// Deliveries under lease, by `partition`.
+pub const IN_FLIGHT: &str = "bosingak_executor_in_flight";
+/// Triggers that fired and have not ended, as far as the dispatcher has read, by `partition`.
+pub const OVERDUE: &str = "bosingak_overdue_triggers";
+/// Seconds by which the oldest of them is late, by `partition`.
+pub const OLDEST_OVERDUE: &str = "bosingak_oldest_overdue_seconds";
+/// How far another node's clock is ahead of this one's, by `peer`.
+pub const CLOCK_OFFSET: &str = "bosingak_clock_offset_seconds";
+/// Round trip of the clock question, by `peer`.
+pub const PEER_RTT: &str = "bosingak_raft_peer_rtt_seconds";
+/// 1 while replicated time is held, by `partition`.
+pub const CLOCK_HELD: &str = "bosingak_clock_held";
+/// Free bytes of the file system that holds the data.
+pub const DISK_FREE: &str = "bosingak_disk_free_bytes";
+/// Bytes given out by the allocator.
+pub const ALLOCATED: &str = "bosingak_memory_allocated_bytes";
+/// 1, with the version as a label.
+pub const BUILD_INFO: &str = "bosingak_build_info";
+/// 1, with the version of the time zone database as a label.
+pub const TZDB_INFO: &str = "bosingak_tzdb_info";
+
+const LATENESS_BUCKETS: &[f64] = &[
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0,
+];
+const CALL_BUCKETS: &[f64] =
+    &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+const DISK_BUCKETS: &[f64] =
+    &[0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5];
+
+/// Installs the recorder of this process; a second call returns the first one's handle.
+///
+/// # Errors
+///
+/// Another recorder is installed already.
+pub fn install(cluster: &str, node: u64) -> Result<PrometheusHandle, String> {
+    static HANDLE: std::sync::Mutex<Option<PrometheusHandle>> = std::sync::Mutex::new(None);
+    let mut installed = HANDLE.lock().expect("never held over a panic");
+    if let Some(handle) = &*installed {
+        return Ok(handle.clone());
+    }
+    let builder = PrometheusBuilder::new()
+        .add_global_label("cluster", cluster)
+        .add_global_label("node", node.to_string())
+        .set_buckets_for_metric(Matcher::Full(LATENESS.into()), LATENESS_BUCKETS)
+        .and_then(|builder| builder.set_buckets_for_metric(Matcher::Full(CALL_SECONDS.into()), CALL_BUCKETS))
+        .and_then(|builder| builder.set_buckets_for_metric(Matcher::Suffix("_seconds".into()), DISK_BUCKETS))
+        .map_err(|error| error.to_string())?;
+    let handle = builder.install_recorder().map_err(|error| error.to_string())?;
+    describe();
+    *installed = Some(handle.clone());
+    Ok(handle)
+}
+
+fn describe() {
+    let seconds = [
+        (LATENESS, "How long after its due time a trigger was handed out or its completion durable; first attempts"),
+        (PROPOSAL_SECONDS, "From handing an entry to raft until it was applied here"),
+        (APPLY_SECONDS, "Applying the entries of one batch, without writing them"),
+        (RECOUNT_SECONDS, "Counting the rows of a coarse slot of the wheel"),
+        (CALL_SECONDS, "Time to answer a unary call"),
+        (PEER_RTT, "Round trip of the clock question"),
+    ];
+    for (name, text) in seconds {
+        describe_histogram!(name, Unit::Seconds, text);
+    }
+    let counters = [
+        (DELIVERIES, "Triggers handed out under a lease"),
+        (REDELIVERIES, "Deliveries of second and later attempts"),
+        (OUTCOMES, "Verdicts on outcomes that executors reported"),
+        (COMMANDS, "Commands put into log entries"),
+        (ENTRIES, "Log entries proposed that held commands"),
+        (BARE_ENTRIES, "Log entries proposed only to move time"),
+        (ENTRY_BYTES, "Bytes of log entries proposed"),
+        (OVERLOADED, "Commands refused because a queue was full"),
+        (APPLIED, "Entries applied"),
+        (WHEEL_DRIFT, "Recounts that found another number than the wheel had"),
+        (CALLS, "Answered calls"),
+        (FORWARDED, "Calls passed on to the leader's node"),
+        (LEADER_CHANGES, "Times a leader was seen to change"),
+    ];
+    for (name, text) in counters {
+        describe_counter!(name, text);
+    }
+    let gauges = [
+        (PENDING, "Triggers waiting for their due time"),
+        (IS_LEADER, "1 where this node leads"),
+        (HAS_LEADER, "1 where a leader is known"),
+        (TERM, "The newest term seen"),
+        (COMMIT_INDEX, "The last entry known to be committed"),
+        (APPLIED_INDEX, "The last entry applied here"),
+        (EXECUTORS, "Executors connected"),
+        (IN_FLIGHT, "Deliveries under lease"),
+        (OVERDUE, "Triggers that fired and have not ended, as far as the dispatcher has read"),
+        (OLDEST_OVERDUE, "Seconds by which the oldest trigger that waits is late"),
+        (CLOCK_OFFSET, "How far another node's clock is ahead of this one's"),
+        (CLOCK_HELD, "1 while replicated time is held"),
+        (DISK_FREE, "Free bytes of the file system that holds the data"),
+        (ALLOCATED, "Bytes given out by the allocator"),
+        (BUILD_INFO, "1, with the version as a label"),
+        (TZDB_INFO, "1, with the version of the time zone database as a label"),
+    ];
+    for (name, text) in gauges {
+        describe_gauge!(name, text);
+    }
+}
+
+/// Entries were applied.
+pub fn applied(entries: usize, took: Duration) {
+    counter!(APPLIED).increment(entries as u64);
+    histogram!(APPLY_SECONDS).record(took);
+}
+
+/// A recount found another number than the wheel had.
+pub fn wheel_drift() {
+    counter!(WHEEL_DRIFT).increment(1);
+}
+
+/// A slot of the wheel was counted.
+pub fn recounted(took: Duration) {
+    histogram!(RECOUNT_SECONDS).record(took);
+}
+
+/// A queue was full.
+pub fn overloaded() {
+    counter!(OVERLOADED).increment(1);
+}
+
+/// An entry without commands was proposed.
+pub fn bare_entry() {
+    counter!(BARE_ENTRIES).increment(1);
+}
+
+/// An entry was proposed.
+pub fn proposed(commands: usize, bytes: usize) {
+    if commands > 0 {
+        counter!(ENTRIES).increment(1);
+        counter!(COMMANDS).increment(commands as u64);
+    }
+    counter!(ENTRY_BYTES).increment(bytes as u64);
+}
+
+/// An entry's fate is known.
+pub fn decided(took: Duration, applied: bool) {
+    histogram!(PROPOSAL_SECONDS, "result" => if applied { "applied" } else { "failed" }).record(took);
+}
+
+/// Triggers were handed out.
+pub fn delivered(now: Timestamp, deliveries: &[Delivery]) {
+    counter!(DELIVERIES).increment(deliveries.len() as u64);
+    let late = histogram!(LATENESS, "stage" => "dispatched");
+    let mut again = 0;
+    for delivery in deliveries {
+        if delivery.lane.class() == Class::Retry || delivery.row.attempt > 1 {
+            again += 1;
+        } else {
+            late.record(lateness(now, delivery.row.position.due));
+        }
+    }
+    if again > 0 {
+        counter!(REDELIVERIES).increment(again);
+    }
+}
+
+/// Outcomes were decided.
+pub fn outcomes(results: &[OutcomeResult]) {
+    let late = histogram!(LATENESS, "stage" => "acked");
+    for result in results {
+        let verdict = match result.verdict {
+            Verdict::Accepted => "accepted",
+            Verdict::AlreadyDecided => "already_decided",
+            Verdict::Superseded => "superseded",
+            Verdict::NotFound => "not_found",
+            Verdict::Refused(_) => "refused",
+        };
+        counter!(OUTCOMES, "verdict" => verdict).increment(1);
+        if let (Verdict::Accepted, Some(receipt)) = (&result.verdict, &result.receipt)
+            && receipt.outcome == Outcome::Completed
+            && receipt.attempt == 1
+        {
+            late.record(lateness(receipt.decided, receipt.due));
+        }
+    }
+}
+
+/// A unary call was answered.
+pub fn called(method: &'static str, code: tonic::Code, took: Duration) {
+    counter!(CALLS, "method" => method, "code" => code_text(code)).increment(1);
+    histogram!(CALL_SECONDS, "method" => method).record(took);
+}
+
+/// A call was passed on.
+pub fn forwarded() {
+    counter!(FORWARDED).increment(1);
+}
+
+/// A leader was seen to change.
+pub fn leader_changed() {
+    counter!(LEADER_CHANGES).increment(1);
+}
+
+/// Another node's clock was read.
+pub fn peer_clock(peer: u64, offset_seconds: f64, rtt: Duration) {
+    gauge!(CLOCK_OFFSET, "peer" => peer.to_string()).set(offset_seconds);
+    histogram!(PEER_RTT, "peer" => peer.to_string()).record(rtt);
+}
+
+/// Sets a gauge of a partition.
+pub fn of_partition(name: &'static str, partition: u32, value: f64) {
+    gauge!(name, "partition" => partition.to_string()).set(value);
+}
+
+/// Sets the gauges of the process.
+pub fn of_process(disk_free_bytes: u64, tzdb: &str) {
+    gauge!(DISK_FREE).set(disk_free_bytes as f64);
+    gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+    gauge!(TZDB_INFO, "version" => tzdb.to_string()).set(1.0);
+    if tikv_jemalloc_ctl::epoch::advance().is_ok()
+        && let Ok(bytes) = tikv_jemalloc_ctl::stats::allocated::read()
+    {
+        gauge!(ALLOCATED).set(bytes as f64);
+    }
+}
+
+fn code_text(code: tonic::Code) -> &'static str {
+    use tonic::Code;
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
+    }
+}

@@ -1,0 +1,319 @@
+//! One partition on this node: its group, its queue, what it applied, and its terms of leadership.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use scheduler::forecast::{Grid, Part};
+use scheduler::lane::TopicId;
+use scheduler::read;
+use scheduler::record::Topic;
+use scheduler::store::Read;
+use scheduler::time::Timestamp;
+use tokio::sync::watch;
+
+use crate::clock::Clock;
+use crate::config::ProposerConfig;
+use crate::disk::DiskGuard;
+use crate::dispatch;
+use crate::error::Error;
+use crate::feed::Feed;
+use crate::leader_clock::LeaderClock;
+use crate::machine::{Adapter, Rows};
+use crate::proposer::{Proposer, Term};
+use crate::time_rules::Sample;
+
+/// One partition on this node; cheap to clone.
+#[derive(Clone)]
+pub struct Partition(Arc<Shared>);
+
+struct Shared {
+    number: u32,
+    group: raft::Group<Adapter>,
+    feed: Arc<Feed>,
+    proposer: Proposer,
+    clock: Clock,
+    /// Present while this node leads and is ready.
+    dispatcher: watch::Sender<Option<dispatch::Handle>>,
+    leader_clock: Mutex<Option<Arc<LeaderClock>>>,
+}
+
+impl Partition {
+    /// Of this group, telling what it applied to `feed`.
+    pub fn new(
+        group: raft::Group<Adapter>,
+        feed: Arc<Feed>,
+        config: ProposerConfig,
+        disk: DiskGuard,
+        clock: Clock,
+    ) -> Partition {
+        let number = group.partition();
+        Partition(Arc::new(Shared {
+            number,
+            proposer: Proposer::new(number, config, disk),
+            group,
+            feed,
+            clock,
+            dispatcher: watch::Sender::new(None),
+            leader_clock: Mutex::new(None),
+        }))
+    }
+
+    /// Its number.
+    pub fn number(&self) -> u32 {
+        self.0.number
+    }
+
+    /// Its group.
+    pub fn group(&self) -> &raft::Group<Adapter> {
+        &self.0.group
+    }
+
+    /// What it applied.
+    pub fn feed(&self) -> &Arc<Feed> {
+        &self.0.feed
+    }
+
+    /// Its queue.
+    pub fn proposer(&self) -> &Proposer {
+        &self.0.proposer
+    }
+
+    /// Client address of the node that leads, when another one does.
+    pub fn leader_endpoint(&self) -> Option<String> {
+        let leadership = self.0.group.leadership();
+        let leadership = leadership.borrow();
+        if leadership.we_lead { None } else { leadership.leader.as_ref().map(|leader| leader.endpoint.clone()) }
+    }
+
+    /// That this node does not lead, and who does.
+    pub fn not_leader(&self) -> Error {
+        Error::NotLeader { partition: self.0.number, leader: self.leader_endpoint() }
+    }
+
+    /// The dispatcher, while this node leads and is ready.
+    pub fn dispatcher(&self) -> Option<dispatch::Handle> {
+        self.0.dispatcher.borrow().clone()
+    }
+
+    /// Waits for the dispatcher while this node leads.
+    ///
+    /// # Errors
+    ///
+    /// This node does not lead.
+    pub async fn ready(&self) -> Result<dispatch::Handle, Error> {
+        let mut handle = self.0.dispatcher.subscribe();
+        let mut leadership = self.0.group.leadership();
+        loop {
+            if let Some(handle) = handle.borrow_and_update().clone() {
+                return Ok(handle);
+            }
+            if !leadership.borrow_and_update().we_lead {
+                return Err(self.not_leader());
+            }
+            tokio::select! {
+                _ = handle.changed() => {}
+                _ = leadership.changed() => {}
+            }
+        }
+    }
+
+    /// Why time is held, when it is.
+    pub fn clock_hold(&self) -> Option<String> {
+        self.leader_clock().and_then(|clock| clock.alarm())
+    }
+
+    /// Accepts this node's clock.
+    ///
+    /// # Errors
+    ///
+    /// This node does not lead.
+    pub fn accept_clock(&self) -> Result<Timestamp, Error> {
+        self.leader_clock().map(|clock| clock.accept()).ok_or_else(|| self.not_leader())
+    }
+
+    /// Another node's clock was read; and the voters may have changed.
+    pub fn sample(&self, node: u64, sample: Sample) {
+        if let Some(clock) = self.leader_clock() {
+            clock.set_voters(voters(&self.0.group));
+            clock.sample(node, sample);
+        }
+    }
+
+    /// Reads rows after a barrier, so that everything acknowledged before is seen.
+    ///
+    /// # Errors
+    ///
+    /// This node does not lead, or no majority can be reached, or the rows cannot be read.
+    pub async fn read<T>(
+        &self,
+        read: impl FnOnce(&dyn Read) -> Result<T, scheduler::store::StoreError>,
+    ) -> Result<T, Error> {
+        self.0.group.read_barrier().await.map_err(|error| read_error(self.0.number, error))?;
+        self.read_local(read)
+    }
+
+    /// Reads rows as applied here.
+    ///
+    /// # Errors
+    ///
+    /// The partition is not open here, or the rows cannot be read.
+    pub fn read_local<T>(
+        &self,
+        read: impl FnOnce(&dyn Read) -> Result<T, scheduler::store::StoreError>,
+    ) -> Result<T, Error> {
+        let store = self.0.group.store().ok_or_else(|| self.not_open())?;
+        read(&Rows(&store)).map_err(|error| Error::Internal(error.to_string()))
+    }
+
+    /// This partition's share of a forecast, the topics by their numbers here, and the rows it was taken from.
+    ///
+    /// # Errors
+    ///
+    /// The partition is not open here.
+    pub async fn forecast(
+        &self,
+        grid: Grid,
+        topic: Option<TopicId>,
+    ) -> Result<(Part, Arc<Vec<Topic>>, raft::Snapshot), Error> {
+        let mut progress = self.0.feed.progress();
+        loop {
+            progress.mark_unchanged();
+            let store = self.0.group.store().ok_or_else(|| self.not_open())?;
+            if let Some(found) = self.0.feed.forecast(&store, grid, topic) {
+                return Ok(found);
+            }
+            // Entries are being applied; their publication is close.
+            let _ = tokio::time::timeout(Duration::from_millis(50), progress.changed()).await;
+        }
+    }
+
+    fn not_open(&self) -> Error {
+        Error::NoQuorum { partition: self.0.number, reason: "it is not open on this node".into() }
+    }
+
+    /// Takes part for as long as the node runs: leads whenever elected.
+    pub async fn run(self) {
+        let mut leadership = self.0.group.leadership();
+        loop {
+            let now = leadership.borrow_and_update().clone();
+            crate::metrics::leader_changed();
+            if now.we_lead {
+                tracing::info!(partition = self.0.number, term = now.term, "leads");
+                self.0.proposer.lead();
+                let ended = async {
+                    // A change that keeps term and leader is no end of the term.
+                    while leadership.changed().await.is_ok() {
+                        let new = leadership.borrow_and_update();
+                        if !new.we_lead || new.term != now.term {
+                            return;
+                        }
+                    }
+                };
+                let mut running = None;
+                tokio::select! {
+                    () = self.lead(now.term, &mut running) => {}
+                    () = ended => {}
+                }
+                self.0.dispatcher.send_replace(None);
+                *self.leader_clock_slot() = None;
+                let leader = self.leader_endpoint();
+                if let Some(running) = running {
+                    running.stop(leader.clone());
+                }
+                self.0.proposer.follow(leader);
+                tracing::info!(partition = self.0.number, term = now.term, "leads no more");
+            } else {
+                self.0.proposer.follow(now.leader.map(|leader| leader.endpoint));
+                if leadership.changed().await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// One term, until dropped.
+    async fn lead(&self, term: u64, running: &mut Option<dispatch::Running>) {
+        // What earlier terms left must be applied first: the first stamp has to be at or after the newest one in the log.
+        let first_index = loop {
+            match self.0.group.read_barrier().await {
+                Ok(index) => break index + 1,
+                Err(error) => {
+                    tracing::debug!(partition = self.0.number, term, %error, "waits to have applied earlier terms");
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+            }
+        };
+        let status = match self.read_local(|rows| read::status(rows)) {
+            Ok(status) => status,
+            Err(error) => {
+                tracing::error!(partition = self.0.number, term, %error, "cannot lead");
+                return std::future::pending().await;
+            }
+        };
+        let voters = voters(&self.0.group);
+        let clock = Arc::new(LeaderClock::new(self.0.number, self.0.clock.clone(), status.watermark(), voters));
+        *self.leader_clock_slot() = Some(clock.clone());
+        let propose = self.0.proposer.run(Term { term, group: &self.0.group, feed: &self.0.feed, clock: &clock });
+        let dispatch = async {
+            let context = dispatch::Context {
+                partition: self.0.number,
+                term: scheduler::dispatcher::Term { epoch: status.epoch, term, first_index, watermark: status.watermark() },
+                group: self.0.group.clone(),
+                feed: self.0.feed.clone(),
+                clock: clock.clone(),
+                proposer: self.0.proposer.clone(),
+            };
+            match dispatch::Running::start(context) {
+                Ok(started) => {
+                    self.0.dispatcher.send_replace(Some(started.handle()));
+                    running.insert(started).ended().await;
+                    self.0.dispatcher.send_replace(None);
+                }
+                Err(error) => tracing::error!(partition = self.0.number, %error, "no thread for the dispatcher"),
+            }
+            // A second one in this term would count its tokens from the start again. Somebody else shall lead.
+            loop {
+                self.resign().await;
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        };
+        tokio::join!(propose, dispatch);
+    }
+
+    /// Hands leadership to any other voter that takes it.
+    pub async fn resign(&self) {
+        let status = self.0.group.status();
+        let me = status.leadership.leader.as_ref().map(|leader| leader.node);
+        for replica in status.replicas.iter().filter(|replica| replica.voter && Some(replica.node) != me) {
+            if self.0.group.transfer(replica.node).await.is_ok() {
+                return;
+            }
+        }
+    }
+
+    fn leader_clock(&self) -> Option<Arc<LeaderClock>> {
+        self.leader_clock_slot().clone()
+    }
+
+    fn leader_clock_slot(&self) -> std::sync::MutexGuard<'_, Option<Arc<LeaderClock>>> {
+        self.0.leader_clock.lock().expect("never held over a panic")
+    }
+}
+
+/// How a read failed, for a client.
+pub fn read_error(partition: u32, error: raft::ReadError) -> Error {
+    use raft::ReadError;
+    match error {
+        ReadError::NotLeader { leader } => {
+            Error::NotLeader { partition, leader: leader.map(|leader| leader.endpoint) }
+        }
+        ReadError::NoQuorum => Error::NoQuorum { partition, reason: "no majority of replicas can be reached".into() },
+        ReadError::Unavailable { reason } => Error::NoQuorum { partition, reason },
+        ReadError::ShuttingDown => Error::ShuttingDown,
+    }
+}
+
+fn voters(group: &raft::Group<Adapter>) -> usize {
+    group.status().replicas.iter().filter(|replica| replica.voter).count().max(1)
+}
+

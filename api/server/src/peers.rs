@@ -1,0 +1,100 @@
+//! What nodes ask each other beside raft: what time it is, and to propose settings of a topic.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use prost::Message;
+use scheduler::command::{Kind, SetTopic};
+use scheduler::time::{Delay, Timestamp};
+
+use crate::clock::Clock;
+use crate::machine::Adapter;
+use crate::partition::Partition;
+use crate::time_rules::Sample;
+
+/// How often the other nodes' clocks are read.
+const ASK_EVERY: Duration = Duration::from_millis(800);
+/// An answer that took longer says too little about the time.
+const ROUND_TRIP_MAX: Duration = Duration::from_millis(400);
+
+/// What a node asks, in the first byte. The answer to a question that is not known is an error, so that a newer node can ask an
+/// older one.
+const ASK_CLOCK: u8 = b'c';
+/// Then the partition in four bytes and the command.
+const ASK_SET_TOPIC: u8 = b't';
+
+/// Answers other nodes.
+pub struct Answerer {
+    clock: Clock,
+    partitions: Vec<Partition>,
+}
+
+impl Answerer {
+    /// Answers by this clock, for these partitions.
+    pub fn new(clock: Clock, partitions: Vec<Partition>) -> Arc<Answerer> {
+        Arc::new(Answerer { clock, partitions })
+    }
+
+    fn set_topic(&self, request: &[u8]) -> Result<(), String> {
+        let (partition, command) = request.split_first_chunk::<4>().ok_or("too short")?;
+        let partition = self.partitions.get(u32::from_be_bytes(*partition) as usize).ok_or("no such partition")?;
+        let command = SetTopic::decode(command).map_err(|error| error.to_string())?;
+        // Whoever asks sees in its own replica whether it was applied.
+        partition.proposer().propose_internal(Kind::SetTopic(command)).map(drop).map_err(|error| error.to_string())
+    }
+}
+
+/// Asks the leader of a partition to propose settings of a topic.
+pub fn set_topic(partition: u32, command: &SetTopic) -> Bytes {
+    let mut request = vec![ASK_SET_TOPIC];
+    request.extend(partition.to_be_bytes());
+    request.extend(command.encode_to_vec());
+    request.into()
+}
+
+impl raft::CallHandler for Answerer {
+    fn call(&self, _from: u64, request: Bytes) -> Result<Bytes, String> {
+        match request.split_first() {
+            Some((&ASK_CLOCK, _)) => Ok(Bytes::copy_from_slice(&self.clock.wall().as_millis().to_be_bytes())),
+            Some((&ASK_SET_TOPIC, rest)) => self.set_topic(rest).map(|()| Bytes::new()),
+            _ => Err(format!("unknown question of {} bytes", request.len())),
+        }
+    }
+}
+
+/// Reads the other nodes' clocks for as long as the node runs.
+pub async fn read_clocks(node: raft::Node<Adapter>, clock: Clock, partitions: Vec<Partition>) {
+    if clock.is_virtual() {
+        return;
+    }
+    let mut turn = tokio::time::interval(ASK_EVERY);
+    turn.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        turn.tick().await;
+        for member in node.members().into_iter().filter(|member| member.node != node.id()) {
+            let (node, clock, partitions) = (node.clone(), clock.clone(), partitions.clone());
+            tokio::spawn(async move {
+                let before = clock.mono();
+                let question = Bytes::from_static(&[ASK_CLOCK]);
+                let Ok(answer) = node.call(member.node, question, ROUND_TRIP_MAX).await else { return };
+                let round_trip = clock.mono().saturating_sub(before);
+                let Ok(ms) = <[u8; 8]>::try_from(&answer[..]) else { return };
+                if round_trip > ROUND_TRIP_MAX {
+                    return;
+                }
+                let sample = Sample {
+                    wall: Timestamp::from_millis(u64::from_be_bytes(ms)),
+                    mono: before + round_trip / 2,
+                };
+                let here = clock.wall();
+                let there = sample.wall.after(Delay::from_millis((round_trip / 2).as_millis() as u64));
+                let offset = there.as_millis() as f64 - here.as_millis() as f64;
+                crate::metrics::peer_clock(member.node, offset / 1_000.0, round_trip);
+                for partition in &partitions {
+                    partition.sample(member.node, sample);
+                }
+            });
+        }
+    }
+}

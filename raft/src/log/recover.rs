@@ -1,0 +1,196 @@
+//! Reads the segments at start: what every group has, where it is, and where writing goes on.
+//!
+//! A record that cannot be read is the torn end of the last write only if it is in the last segment and nothing after
+//! it shows that it had been durable. Anything else is damage, and the node must not start with a shorter log than it
+//! acknowledged. What cannot be told apart: damage inside the very last write, when the process was killed before
+//! another write or an orderly close could say that it was durable.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::error::Error;
+use super::frame::{self, Record};
+use super::group::Places;
+use super::io::{LogFile, LogIo};
+use super::marks::Marks;
+use super::segment::{self, Location, PREAMBLE_BYTES, Segment};
+
+/// File name prefix of files that may become segments.
+pub const SPARE: &str = "spare-";
+
+/// The log as it was found.
+pub struct Recovered {
+    /// Oldest first; empty in a new directory.
+    pub segments: Vec<Segment>,
+    /// Where the last segment goes on. Everything before is durable.
+    pub end: u64,
+    /// Marks and places of entries of every group.
+    pub groups: BTreeMap<u32, (Marks, Places)>,
+    /// A file of the right size that may become a segment.
+    pub spare: Option<(PathBuf, Box<dyn LogFile>)>,
+}
+
+/// Reads the log in `dir` and makes what it found durable.
+pub fn recover(io: &dyn LogIo, dir: &Path, segment_bytes: u64) -> Result<Recovered, Error> {
+    let names = io.list(dir).map_err(Error::io("list", dir))?;
+    let mut seqs: Vec<u32> = names.iter().filter_map(|name| segment::seq_of(name)).collect();
+    seqs.sort_unstable();
+    if let Some(gap) = seqs.windows(2).find(|pair| pair[1] != pair[0] + 1) {
+        return Err(Error::MissingSegment { dir: dir.to_owned(), seq: gap[0] + 1 });
+    }
+    let segments = seqs.iter().map(|seq| Segment::open(io, dir, *seq)).collect::<Result<Vec<_>, _>>()?;
+
+    let mut replay = Replay::default();
+    let mut end = 0;
+    for (at, segment) in segments.iter().enumerate() {
+        let sealed_at = segments.get(at + 1).map(|next| next.previous_end);
+        end = replay.segment(segment, sealed_at)?;
+    }
+    for (gid, (marks, places)) in &replay.groups {
+        if let Some(index) = (marks.first..marks.next()).find(|i| places.get(*i).is_none_or(|p| p == Location::NOWHERE)) {
+            let (purged, last) = (marks.purged.map(|id| id.index), marks.last.map(|id| id.index));
+            return Err(Error::Missing { gid: *gid, index, purged, last });
+        }
+    }
+    let spare = reuse_spares(io, dir, &names, segment_bytes)?;
+    Ok(Recovered { segments, end, groups: replay.groups, spare })
+}
+
+/// Keeps one spare file of the right size, removes the others.
+fn reuse_spares(
+    io: &dyn LogIo,
+    dir: &Path,
+    names: &[PathBuf],
+    segment_bytes: u64,
+) -> Result<Option<(PathBuf, Box<dyn LogFile>)>, Error> {
+    let mut kept = None;
+    for name in names.iter().filter(|name| name.to_string_lossy().starts_with(SPARE)) {
+        let path = dir.join(name);
+        let file = io.open(&path).map_err(Error::io("open", &path))?;
+        if kept.is_none() && file.size().map_err(Error::io("read size of", &path))? == segment_bytes {
+            kept = Some((path, file));
+        } else {
+            io.remove(&path).map_err(Error::io("remove", &path))?;
+        }
+    }
+    Ok(kept)
+}
+
+#[derive(Default)]
+struct Replay {
+    groups: BTreeMap<u32, (Marks, Places)>,
+    begun: bool,
+}
+
+impl Replay {
+    /// Replays one segment, up to where the next one says it ends, and returns where it ends.
+    fn segment(&mut self, segment: &Segment, sealed_at: Option<u64>) -> Result<u64, Error> {
+        let corrupt = |offset: usize, reason: String| {
+            Err(Error::Corrupt { path: segment.path.clone(), offset: offset as u64, reason })
+        };
+        if sealed_at.is_some_and(|end| end > segment.bytes) {
+            return corrupt(0, "shorter than the next segment says".to_owned());
+        }
+        let mut bytes = vec![0; sealed_at.unwrap_or(segment.bytes) as usize];
+        segment.file.read_exact_at(&mut bytes, 0).map_err(Error::io("read", &segment.path))?;
+
+        let (mut at, mut durable) = (PREAMBLE_BYTES as usize, PREAMBLE_BYTES);
+        while at < bytes.len() {
+            let frame = match frame::parse(&bytes[at..], &segment.seed) {
+                Ok(frame) => frame,
+                Err(_) if self.is_torn_end(segment, sealed_at, &bytes, at) => break,
+                Err(reason) => return corrupt(at, reason.to_owned()),
+            };
+            let location = Location { seq: segment.seq, offset: at as u32, bytes: frame.size() as u32 };
+            let is_header = at as u64 == PREAMBLE_BYTES;
+            let record = Record::decode(&frame);
+            if let Err(reason) = record.and_then(|record| self.record(frame.gid, record, location, is_header, &mut durable)) {
+                return corrupt(at, reason);
+            }
+            at += frame.size();
+        }
+        if sealed_at.is_none() {
+            settle(segment, &bytes, durable as usize, at)?;
+        }
+        self.begun = true;
+        Ok(at as u64)
+    }
+
+    fn is_torn_end(&self, segment: &Segment, sealed_at: Option<u64>, bytes: &[u8], at: usize) -> bool {
+        sealed_at.is_none() && at as u64 > PREAMBLE_BYTES && !frame::durable_beyond(bytes, at, &segment.seed)
+    }
+
+    fn record(
+        &mut self,
+        gid: u32,
+        record: Record,
+        location: Location,
+        is_header: bool,
+        durable: &mut u64,
+    ) -> Result<(), String> {
+        match record {
+            Record::Header(groups) if is_header => return self.header(groups),
+            Record::Header(_) => return Err("a header in the middle".to_owned()),
+            _ if is_header => return Err("no header".to_owned()),
+            Record::Batch(before) => {
+                *durable = (*durable).max(before);
+                return Ok(());
+            }
+            Record::Forget => {
+                self.groups.remove(&gid);
+                return Ok(());
+            }
+            _ => {}
+        }
+        let (marks, places) = self.groups.entry(gid).or_default();
+        match record {
+            Record::Entry(id) => {
+                marks.append(id)?;
+                places.push(id.index, location);
+            }
+            // Copied while the group let go of it: a later record says so.
+            Record::Rewrite(id) => places.set(id.index, location),
+            Record::Vote(vote) => marks.vote = Some(vote),
+            Record::Truncate(after) => marks.truncate(after),
+            Record::Purge(upto) => marks.purge(upto),
+            Record::Committed(id) => marks.committed = id,
+            Record::Batch(_) | Record::Header(_) | Record::Forget => unreachable!("answered above"),
+        }
+        places.trim(marks.first, marks.next());
+        Ok(())
+    }
+
+    /// The first header says what was before; every other one must say what was replayed.
+    fn header(&mut self, groups: Vec<(u32, Marks)>) -> Result<(), String> {
+        if !self.begun {
+            let known = |marks: Marks| {
+                let places = Places::unknown(marks.first, marks.next());
+                (marks, places)
+            };
+            self.groups = groups.into_iter().map(|(gid, marks)| (gid, known(marks))).collect();
+            return Ok(());
+        }
+        let replayed = self.groups.iter().map(|(gid, (marks, _))| (*gid, marks));
+        match replayed.eq(groups.iter().map(|(gid, marks)| (*gid, marks))) {
+            true => Ok(()),
+            false => Err("the header does not agree with the segments before it".to_owned()),
+        }
+    }
+}
+
+/// Makes the last segment fit to go on at `end`.
+///
+/// The last write is written once more before the sync: if its first sync failed, the kernel may hold these pages as
+/// clean although they never reached the disk. The rest is zeroed: whole records of a torn write may be there, and
+/// would come back to life when writing goes on right up to them.
+fn settle(segment: &Segment, bytes: &[u8], durable: usize, end: usize) -> Result<(), Error> {
+    let write = |buf: &[u8], at: usize| segment.file.write_all_at(buf, at as u64).map_err(Error::io("write", &segment.path));
+    if durable < end {
+        write(&bytes[durable..end], durable)?;
+    }
+    if let Some(last) = bytes[end..].iter().rposition(|b| *b != 0) {
+        tracing::warn!(segment = %segment.path.display(), offset = end, bytes = last + 1, "dropping the torn end of the log");
+        write(&vec![0; last + 1], end)?;
+    }
+    segment.file.sync().map_err(Error::io("sync", &segment.path))
+}

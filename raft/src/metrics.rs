@@ -1,0 +1,126 @@
+//! Names, labels and descriptions of this crate's metrics. Label `partition` is the partition's number.
+
+use std::time::Duration;
+
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+
+const IS_LEADER: &str = "bosingak_raft_is_leader";
+const TERM: &str = "bosingak_raft_term";
+const LAST: &str = "bosingak_raft_last_index";
+const COMMITTED: &str = "bosingak_raft_committed_index";
+const APPLIED: &str = "bosingak_raft_applied_index";
+const CHECKPOINT: &str = "bosingak_raft_checkpoint_index";
+const PURGED: &str = "bosingak_raft_purged_index";
+const PROPOSALS: &str = "bosingak_raft_proposals_total";
+const READS: &str = "bosingak_raft_read_barriers_total";
+const APPLIED_TOTAL: &str = "bosingak_raft_applied_entries_total";
+const APPLY_SECONDS: &str = "bosingak_raft_apply_seconds";
+const CHECKPOINT_SECONDS: &str = "bosingak_raft_checkpoint_seconds";
+const SNAPSHOTS: &str = "bosingak_raft_snapshots_total";
+const SNAPSHOT_BYTES: &str = "bosingak_raft_snapshot_bytes_total";
+const REBUILDS: &str = "bosingak_raft_group_rebuilds_total";
+const HALTED: &str = "bosingak_raft_halted";
+const TRANSFERS: &str = "bosingak_raft_leader_transfers_total";
+const LAG: &str = "bosingak_raft_follower_lag_entries";
+const WRITE_BUFFER: &str = "bosingak_raft_store_write_buffer_bytes";
+
+/// Registers the descriptions with the recorder installed.
+pub fn describe() {
+    describe_gauge!(IS_LEADER, "1 if this node leads the partition");
+    describe_gauge!(TERM, "newest term seen");
+    describe_gauge!(LAST, "last entry in this node's log");
+    describe_gauge!(COMMITTED, "last entry known to be committed");
+    describe_gauge!(APPLIED, "last entry applied here");
+    describe_gauge!(CHECKPOINT, "last entry in the newest durable checkpoint");
+    describe_gauge!(PURGED, "last entry no longer in the log");
+    describe_counter!(PROPOSALS, "proposals by outcome: applied, refused, unknown");
+    describe_counter!(READS, "read barriers by outcome: ok, failed; many readers share one");
+    describe_counter!(APPLIED_TOTAL, "entries applied");
+    describe_histogram!(APPLY_SECONDS, "time of one apply, its write included");
+    describe_histogram!(CHECKPOINT_SECONDS, "time of one checkpoint");
+    describe_counter!(SNAPSHOTS, "snapshots by event: sent, installed, failed");
+    describe_counter!(SNAPSHOT_BYTES, "bytes of snapshots sent");
+    describe_counter!(REBUILDS, "groups opened again from disk after their core died");
+    describe_gauge!(HALTED, "1 if the partition's replica here stopped for good");
+    describe_counter!(TRANSFERS, "leadership handed over by outcome: done, failed");
+    describe_gauge!(LAG, "entries a follower lacks, as its leader sees it; label node");
+    describe_gauge!(WRITE_BUFFER, "bytes written and not yet in files, all partitions");
+}
+
+fn label(partition: u32) -> [(&'static str, String); 1] {
+    [("partition", partition.to_string())]
+}
+
+fn labels(partition: u32, key: &'static str, value: &'static str) -> [(&'static str, String); 2] {
+    [("partition", partition.to_string()), (key, value.to_owned())]
+}
+
+pub(crate) fn applied(partition: u32, entries: usize, took: Duration) {
+    counter!(APPLIED_TOTAL, &label(partition)).increment(entries as u64);
+    histogram!(APPLY_SECONDS, &label(partition)).record(took.as_secs_f64());
+}
+
+pub(crate) fn checkpointed(partition: u32, index: u64, took: Duration) {
+    gauge!(CHECKPOINT, &label(partition)).set(index as f64);
+    histogram!(CHECKPOINT_SECONDS, &label(partition)).record(took.as_secs_f64());
+}
+
+pub(crate) fn snapshot_installed(partition: u32) {
+    counter!(SNAPSHOTS, &labels(partition, "event", "installed")).increment(1);
+}
+
+pub(crate) fn snapshot_sent(partition: u32, bytes: u64) {
+    counter!(SNAPSHOTS, &labels(partition, "event", "sent")).increment(1);
+    counter!(SNAPSHOT_BYTES, &label(partition)).increment(bytes);
+}
+
+pub(crate) fn snapshot_failed(partition: u32) {
+    counter!(SNAPSHOTS, &labels(partition, "event", "failed")).increment(1);
+}
+
+pub(crate) fn proposed(partition: u32, outcome: &'static str) {
+    counter!(PROPOSALS, &labels(partition, "outcome", outcome)).increment(1);
+}
+
+pub(crate) fn read_barrier(partition: u32, ok: bool) {
+    let outcome = if ok { "ok" } else { "failed" };
+    counter!(READS, &labels(partition, "outcome", outcome)).increment(1);
+}
+
+pub(crate) fn rebuilt(partition: u32) {
+    counter!(REBUILDS, &label(partition)).increment(1);
+}
+
+pub(crate) fn halted(partition: u32) {
+    gauge!(HALTED, &label(partition)).set(1.0);
+}
+
+pub(crate) fn transferred(partition: u32, done: bool) {
+    let outcome = if done { "done" } else { "failed" };
+    counter!(TRANSFERS, &labels(partition, "outcome", outcome)).increment(1);
+}
+
+pub(crate) fn write_buffer(bytes: usize) {
+    gauge!(WRITE_BUFFER).set(bytes as f64);
+}
+
+/// Sets the gauges of one group.
+pub(crate) fn status(status: &crate::group::GroupStatus) {
+    let of = label(status.partition);
+    gauge!(IS_LEADER, &of).set(if status.leadership.we_lead { 1.0 } else { 0.0 });
+    gauge!(TERM, &of).set(status.leadership.term as f64);
+    gauge!(LAST, &of).set(status.last_index as f64);
+    gauge!(COMMITTED, &of).set(status.committed_index as f64);
+    gauge!(APPLIED, &of).set(status.applied_index as f64);
+    gauge!(CHECKPOINT, &of).set(status.checkpoint_index as f64);
+    gauge!(PURGED, &of).set(status.purged_index as f64);
+    for replica in &status.replicas {
+        if let (Some(matched), true) = (replica.matched, status.leadership.we_lead) {
+            let of = [
+                ("partition", status.partition.to_string()),
+                ("node", replica.node.to_string()),
+            ];
+            gauge!(LAG, &of).set(status.last_index.saturating_sub(matched) as f64);
+        }
+    }
+}

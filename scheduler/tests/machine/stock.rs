@@ -1,0 +1,72 @@
+//! A business domain for tests: a shelf with items, one to a buyer.
+
+use bytes::Bytes;
+use scheduler::command::{Cancel, Schedule, When};
+use scheduler::domain::{Domain, DomainContext, DomainError};
+
+/// Table of what is left, and table of who bought.
+const LEFT: u8 = 0x80;
+const BOUGHT: u8 = 0x81;
+
+/// Commands are text: `stock ITEM COUNT`, `buy ITEM USER`, `hold ITEM USER MS` (buys and schedules the id `hold-USER`),
+/// `leave USER` (cancels it), `fail`, `break`.
+#[derive(Debug, Default)]
+pub struct Stock;
+
+fn key(table: u8, parts: &[&str]) -> Vec<u8> {
+    let mut key = vec![table];
+    key.extend_from_slice(parts.join("/").as_bytes());
+    key
+}
+
+fn refused<T>(why: &'static str) -> Result<T, DomainError> {
+    Err(DomainError::Refused(Bytes::from_static(why.as_bytes())))
+}
+
+impl Stock {
+    fn buy(&self, cx: &mut DomainContext<'_, '_, '_>, item: &str, user: &str) -> Result<Bytes, DomainError> {
+        let left = cx.get(&key(LEFT, &[item]))?.map_or(0, |value| value[0]);
+        // Written before it is checked, so that only the savepoint keeps a refusal from leaving something.
+        cx.put(&key(BOUGHT, &[item, user]), vec![1])?;
+        if left == 0 {
+            return refused("sold-out");
+        }
+        cx.put(&key(LEFT, &[item]), vec![left - 1])?;
+        Ok(Bytes::from_static(b"sold"))
+    }
+}
+
+impl Domain for Stock {
+    fn apply(&self, cx: &mut DomainContext<'_, '_, '_>, namespace: &str, body: &Bytes) -> Result<Bytes, DomainError> {
+        let text = String::from_utf8_lossy(body).into_owned();
+        match text.split(' ').collect::<Vec<_>>()[..] {
+            ["stock", item, count] => {
+                let Ok(count) = count.parse() else { return refused("count") };
+                cx.put(&key(LEFT, &[item]), vec![count])?;
+                Ok(Bytes::from_static(b"stocked"))
+            }
+            ["buy", item, user] => self.buy(cx, item, user),
+            ["hold", item, user, ms] => {
+                let after = When::After(ms.parse().unwrap_or(0));
+                let schedule = Schedule {
+                    namespace: namespace.to_owned(),
+                    id: format!("hold-{user}"),
+                    topic: "hold".to_owned(),
+                    when: Some(after),
+                    ..Schedule::default()
+                };
+                if cx.schedule(schedule)?.is_err() {
+                    return refused("held");
+                }
+                self.buy(cx, item, user)
+            }
+            ["leave", user] => {
+                let cancel =
+                    Cancel { namespace: namespace.to_owned(), id: format!("hold-{user}"), ..Cancel::default() };
+                if cx.cancel(cancel)?.is_err() { refused("too-late") } else { Ok(Bytes::from_static(b"left")) }
+            }
+            ["foreign"] => cx.put(&[0x11, 1], vec![]).map(|()| Bytes::new()),
+            _ => refused("unknown"),
+        }
+    }
+}
