@@ -1,0 +1,301 @@
+//! `bosingak cluster`: nodes, partitions, leaders.
+
+use clap::Subcommand;
+use proto::admin::v1::{
+    AcceptClockRequest, AddNodeRequest, DrainNodeRequest, PartitionStatus, RemoveNodeRequest,
+    StatusResponse, TransferLeaderRequest,
+};
+
+use crate::confirm::Confirm;
+use crate::context::Context;
+use crate::failure::{Failure, PARTIAL};
+use crate::json::Named;
+use crate::moment;
+use crate::table::{Table, clean};
+
+/// What can be done with a cluster.
+#[derive(Subcommand)]
+pub enum Verb {
+    /// One screen: alarms, nodes, partitions, executors. Exit code 5 when there are alarms.
+    Status,
+    /// Moves the leadership of a partition.
+    TransferLeader {
+        /// Which.
+        partition: u32,
+        /// To which node; the most caught-up one otherwise.
+        #[arg(
+            long,
+            default_value_t = 0,
+            hide_default_value = true,
+            value_name = "NODE"
+        )]
+        to: u64,
+    },
+    /// Adds a running, empty node to every partition.
+    AddNode {
+        /// Its number.
+        node: u64,
+        /// Where clients reach it.
+        #[arg(long, value_name = "URL")]
+        endpoint: String,
+        /// Where the other nodes reach it.
+        #[arg(long, value_name = "URL")]
+        peer_endpoint: String,
+    },
+    /// Takes a node out of every partition.
+    RemoveNode {
+        /// Which.
+        node: u64,
+        #[command(flatten)]
+        confirm: Confirm,
+    },
+    /// Moves leadership off a node so that it can be stopped.
+    Drain {
+        /// Which.
+        node: u64,
+    },
+    /// Takes a drained node back.
+    Undrain {
+        /// Which.
+        node: u64,
+    },
+    /// Accepts the clock of a partition's leader after a jump that no majority confirmed.
+    AcceptClock {
+        /// Which.
+        partition: u32,
+        #[command(flatten)]
+        confirm: Confirm,
+    },
+}
+
+pub async fn run(context: &mut Context, verb: Verb) -> Result<u8, Failure> {
+    let client = context.client.clone();
+    match verb {
+        Verb::Status => return status(context).await,
+        Verb::TransferLeader { partition, to } => {
+            let answer = client
+                .transfer_leader(TransferLeaderRequest { partition, to })
+                .await?;
+            let text = format!(
+                "partition {partition} is led by node {} in term {}",
+                answer.leader, answer.term
+            );
+            said(context, &answer, &text)?;
+        }
+        Verb::AddNode {
+            node,
+            endpoint,
+            peer_endpoint,
+        } => {
+            let answer = client
+                .add_node(AddNodeRequest {
+                    node,
+                    endpoint,
+                    peer_endpoint,
+                })
+                .await?;
+            said(
+                context,
+                &answer,
+                &format!(
+                    "node {node} votes in {} partitions",
+                    answer.partitions.len()
+                ),
+            )?;
+        }
+        Verb::RemoveNode { node, confirm } => {
+            confirm.ask(&format!("removing node {node}"))?;
+            let answer = client.remove_node(RemoveNodeRequest { node }).await?;
+            said(
+                context,
+                &answer,
+                &format!(
+                    "node {node} is removed from {} partitions",
+                    answer.partitions.len()
+                ),
+            )?;
+        }
+        Verb::Drain { node } => {
+            let answer = client
+                .drain_node(DrainNodeRequest { node, undo: false })
+                .await?;
+            said(
+                context,
+                &answer,
+                &format!(
+                    "node {node} leads {} partitions",
+                    led(&answer.partitions, node)
+                ),
+            )?;
+        }
+        Verb::Undrain { node } => {
+            let answer = client
+                .drain_node(DrainNodeRequest { node, undo: true })
+                .await?;
+            said(context, &answer, &format!("node {node} may lead again"))?;
+        }
+        Verb::AcceptClock { partition, confirm } => {
+            confirm.ask(&format!(
+                "accepting the clock of partition {partition} fires what is due by it, which"
+            ))?;
+            let answer = client
+                .accept_clock(AcceptClockRequest { partition })
+                .await?;
+            said(
+                context,
+                &answer,
+                &format!("accepted {}", moment::both(answer.accepted)),
+            )?;
+        }
+    }
+    Ok(0)
+}
+
+fn said(context: &mut Context, answer: &impl Named, text: &str) -> Result<(), Failure> {
+    if context.out.is_json() {
+        context.out.message(answer)
+    } else {
+        context.out.line(text)
+    }
+}
+
+fn led(partitions: &[PartitionStatus], node: u64) -> usize {
+    partitions
+        .iter()
+        .filter(|partition| partition.leader == node)
+        .count()
+}
+
+async fn status(context: &mut Context) -> Result<u8, Failure> {
+    let status = context.client.cluster_status().await?;
+    let code = if status.alarms.is_empty() { 0 } else { PARTIAL };
+    if context.out.is_json() {
+        context.out.message(&status)?;
+        return Ok(code);
+    }
+    let out = &mut context.out;
+    let leaderless = status
+        .partitions
+        .iter()
+        .filter(|partition| partition.leader == 0)
+        .count();
+    let health = match (status.alarms.len(), leaderless) {
+        (0, 0) => "all is well".to_owned(),
+        (alarms, 0) => out.alarming(&format!("{alarms} alarms")),
+        (alarms, without) => out.alarming(&format!(
+            "{alarms} alarms, {without} partitions without leader"
+        )),
+    };
+    let (cluster, node, version) = (clean(&status.cluster), status.node, clean(&status.version));
+    out.line(&format!(
+        "cluster {cluster}: {health} (as node {node} sees it, version {version})"
+    ))?;
+    for alarm in &status.alarms {
+        let line = out.alarming(&format!("! {}", clean(alarm)));
+        out.line(&line)?;
+    }
+    out.line("")?;
+    out.table(&nodes(&status))?;
+    out.line("")?;
+    out.table(&partitions(&status))?;
+    if !status.executors.is_empty() {
+        out.line("")?;
+        out.table(&executors(&status))?;
+    }
+    Ok(code)
+}
+
+fn nodes(status: &StatusResponse) -> Table {
+    let mut table = Table::new(&["NODE", "ENDPOINT", "PEERS", "STATE", "LEADS"]);
+    for node in &status.nodes {
+        let state = match (node.reachable, node.draining) {
+            (false, _) => "UNREACHABLE",
+            (true, true) => "DRAINING",
+            (true, false) => "UP",
+        };
+        table.row([
+            node.node.to_string(),
+            node.endpoint.clone(),
+            node.peer_endpoint.clone(),
+            state.to_owned(),
+            led(&status.partitions, node.node).to_string(),
+        ]);
+    }
+    table
+}
+
+fn partitions(status: &StatusResponse) -> Table {
+    let mut table = Table::new(&[
+        "PARTITION",
+        "LEADER",
+        "TERM",
+        "VOTERS",
+        "APPLIED",
+        "LAG",
+        "WATERMARK",
+        "SCHEDULED",
+        "FIRED",
+        "IN FLIGHT",
+        "DEAD",
+        "CLOCK",
+    ]);
+    for partition in &status.partitions {
+        let numbers = |numbers: &[u64]| {
+            numbers
+                .iter()
+                .map(u64::to_string)
+                .collect::<Vec<_>>()
+                .join(",")
+        };
+        let voters = match partition.learners.as_slice() {
+            [] => numbers(&partition.voters),
+            learners => format!("{}+{}", numbers(&partition.voters), numbers(learners)),
+        };
+        let behind: Vec<String> = partition
+            .lag
+            .iter()
+            .filter(|(_, lag)| **lag > 0)
+            .map(|(node, lag)| format!("{node}:{lag}"))
+            .collect();
+        let leader = if partition.leader == 0 {
+            "NONE".to_owned()
+        } else {
+            partition.leader.to_string()
+        };
+        let clock = if partition.clock_hold.is_empty() {
+            "ok".to_owned()
+        } else {
+            partition.clock_hold.clone()
+        };
+        table.row([
+            partition.partition.to_string(),
+            leader,
+            partition.term.to_string(),
+            voters,
+            format!("{}/{}", partition.applied_index, partition.committed_index),
+            behind.join(" "),
+            moment::show(partition.watermark),
+            partition.scheduled.to_string(),
+            partition.fired.to_string(),
+            partition.in_flight.to_string(),
+            partition.dead_lettered.to_string(),
+            clock,
+        ]);
+    }
+    table
+}
+
+/// Executors for people; also of `bosingak executor list`.
+pub fn executors(status: &StatusResponse) -> Table {
+    let mut table = Table::new(&["EXECUTOR", "PARTITION", "TOPICS", "IN FLIGHT", "CREDIT"]);
+    for executor in &status.executors {
+        table.row([
+            executor.executor.clone(),
+            executor.partition.to_string(),
+            executor.topics.join(","),
+            executor.in_flight.to_string(),
+            executor.credit.to_string(),
+        ]);
+    }
+    table
+}
