@@ -1,5 +1,6 @@
 //! One partition on this node: its group, its queue, what it applied, and its terms of leadership.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -22,6 +23,9 @@ use crate::machine::{Adapter, Rows};
 use crate::proposer::{Proposer, Term};
 use crate::time_rules::Sample;
 
+/// How long a new term waits for clocks to agree when the log has a time to go on from.
+const AGREED_WITHIN: Duration = Duration::from_secs(2);
+
 /// One partition on this node; cheap to clone.
 #[derive(Clone)]
 pub struct Partition(Arc<Shared>);
@@ -35,6 +39,8 @@ struct Shared {
     /// Present while this node leads and is ready.
     dispatcher: watch::Sender<Option<dispatch::Handle>>,
     leader_clock: Mutex<Option<Arc<LeaderClock>>>,
+    /// What other nodes' clocks said last, so that a new term need not ask again.
+    samples: Mutex<BTreeMap<u64, Sample>>,
 }
 
 impl Partition {
@@ -55,6 +61,7 @@ impl Partition {
             clock,
             dispatcher: watch::Sender::new(None),
             leader_clock: Mutex::new(None),
+            samples: Mutex::new(BTreeMap::new()),
         }))
     }
 
@@ -133,6 +140,7 @@ impl Partition {
 
     /// Another node's clock was read; and the voters may have changed.
     pub fn sample(&self, node: u64, sample: Sample) {
+        self.0.samples.lock().expect("never held over a panic").insert(node, sample);
         if let Some(clock) = self.leader_clock() {
             clock.set_voters(voters(&self.0.group));
             clock.sample(node, sample);
@@ -253,6 +261,10 @@ impl Partition {
         let voters = voters(&self.0.group);
         let clock = Arc::new(LeaderClock::new(self.0.number, self.0.clock.clone(), status.watermark(), voters));
         *self.leader_clock_slot() = Some(clock.clone());
+        for (node, sample) in &*self.0.samples.lock().expect("never held over a panic") {
+            clock.sample(*node, *sample);
+        }
+        self.agree_on_time(&clock, status.watermark()).await;
         let propose = self.0.proposer.run(Term { term, group: &self.0.group, feed: &self.0.feed, clock: &clock });
         let dispatch = async {
             let context = dispatch::Context {
@@ -278,6 +290,20 @@ impl Partition {
             }
         };
         tokio::join!(propose, dispatch);
+    }
+
+    /// Waits until clocks agree, so that the first entries of a term are not stamped with the time of an old one. Not for
+    /// long, since a cluster whose clocks differ has to go on; but a new cluster has no time at all before.
+    async fn agree_on_time(&self, clock: &LeaderClock, watermark: Timestamp) {
+        let began = tokio::time::Instant::now();
+        loop {
+            clock.now();
+            let patient = watermark == Timestamp::MIN || began.elapsed() < AGREED_WITHIN;
+            if clock.hold().is_none() || !patient {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     /// Hands leadership to any other voter that takes it.
