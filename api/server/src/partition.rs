@@ -284,7 +284,12 @@ impl Partition {
         let dispatch = async {
             let context = dispatch::Context {
                 partition: self.0.number,
-                term: scheduler::dispatcher::Term { epoch: status.epoch, term, first_index, watermark: status.watermark() },
+                term: scheduler::dispatcher::Term {
+                    epoch: status.epoch,
+                    term,
+                    first_index,
+                    watermark: status.watermark(),
+                },
                 group: self.0.group.clone(),
                 feed: self.0.feed.clone(),
                 clock: clock.clone(),
@@ -353,9 +358,7 @@ impl Partition {
 pub fn read_error(partition: u32, error: raft::ReadError) -> Error {
     use raft::ReadError;
     match error {
-        ReadError::NotLeader { leader } => {
-            Error::NotLeader { partition, leader: leader.map(|leader| leader.endpoint) }
-        }
+        ReadError::NotLeader { leader } => Error::NotLeader { partition, leader: leader.map(|leader| leader.endpoint) },
         ReadError::NoQuorum => Error::NoQuorum { partition, reason: "no majority of replicas can be reached".into() },
         ReadError::Unavailable { reason } => Error::NoQuorum { partition, reason },
         ReadError::ShuttingDown => Error::ShuttingDown,
@@ -365,4 +368,3 @@ pub fn read_error(partition: u32, error: raft::ReadError) -> Error {
 fn voters(group: &raft::Group<Adapter>) -> usize {
     group.status().replicas.iter().filter(|replica| replica.voter).count().max(1)
 }
-

@@ -86,10 +86,8 @@ pub async fn read_clocks(node: raft::Node<Adapter>, clock: Clock, partitions: Ve
                 if round_trip > ROUND_TRIP_MAX {
                     return;
                 }
-                let sample = Sample {
-                    wall: Timestamp::from_millis(u64::from_be_bytes(ms)),
-                    mono: before + round_trip / 2,
-                };
+                let sample =
+                    Sample { wall: Timestamp::from_millis(u64::from_be_bytes(ms)), mono: before + round_trip / 2 };
                 let here = clock.wall();
                 let there = sample.wall.after(Delay::from_millis((round_trip / 2).as_millis() as u64));
                 let offset = there.as_millis() as f64 - here.as_millis() as f64;

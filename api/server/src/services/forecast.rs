@@ -6,9 +6,9 @@ use scheduler::read;
 use scheduler::time::{Delay, Timestamp};
 
 use super::Services;
-use crate::feed::NextEntry;
 use crate::convert::{self, Range};
 use crate::error::Error;
+use crate::feed::NextEntry;
 use crate::validate::Violations;
 
 const MINUTE_MS: u64 = 60_000;
@@ -51,7 +51,9 @@ impl Services {
             let wanted: Vec<_> = match message.topic.is_empty() {
                 true => vec![None],
                 // The same name in several namespaces is several topics.
-                false => topics.iter().filter(|topic| topic.name == message.topic).map(|topic| Some(topic.id)).collect(),
+                false => {
+                    topics.iter().filter(|topic| topic.name == message.topic).map(|topic| Some(topic.id)).collect()
+                }
             };
             for topic in wanted {
                 let (mut part, topics, snapshot) = partition.forecast(grid, topic).await?;

@@ -1,6 +1,5 @@
 //! Three nodes in one process: any node takes any call, leaders move, time can be moved.
 
-mod support;
 
 use std::time::Duration;
 
@@ -12,7 +11,7 @@ use proto::v1::scheduler_service_client::SchedulerServiceClient;
 use proto::v1::topic_service_client::TopicServiceClient;
 use server::config::{Origin, Values};
 use server::dev::{Cluster, Options};
-use support::{Work, after, channel, reason, success, until, within};
+use crate::support::{Work, after, channel, reason, success, until, within};
 use tonic::Code;
 use tonic::transport::Channel;
 
@@ -48,9 +47,10 @@ impl Three {
     /// The place of the node that leads a partition.
     async fn leader(&self, partition: u32) -> usize {
         until(async || {
-            self.cluster.servers().iter().position(|one| {
-                one.node().partitions()[partition as usize].dispatcher().is_some()
-            })
+            self.cluster
+                .servers()
+                .iter()
+                .position(|one| one.node().partitions()[partition as usize].dispatcher().is_some())
         })
         .await
     }

@@ -1,11 +1,10 @@
 //! One node over its own gRPC port: schedule, fire, deliver, complete, and everything a caller can get wrong.
 
-mod support;
 
 use std::time::Duration;
 
 use proto::v1;
-use support::{One, after, outcome, reason, schedule, success, until, within};
+use crate::support::{One, after, outcome, reason, schedule, success, until, within};
 use tonic::Code;
 
 const HOUR: Duration = Duration::from_secs(3_600);
