@@ -203,11 +203,7 @@ impl Error {
     /// Where the leader is, when the answer said so.
     pub fn leader_endpoint(&self) -> Option<&str> {
         let refusal = self.refusal()?;
-        refusal
-            .metadata
-            .get("leader_endpoint")
-            .map(String::as_str)
-            .filter(|text| !text.is_empty())
+        refusal.metadata.get("leader_endpoint").map(String::as_str).filter(|text| !text.is_empty())
     }
 
     /// How long the server asks to wait before the next try.
@@ -220,61 +216,34 @@ impl Error {
         // A status made by the transport has a cause and no details; one sent by a server is the other way round.
         if status.details().is_empty() && std::error::Error::source(status).is_some() {
             return match status.code() {
-                Code::Cancelled | Code::DeadlineExceeded if is_timeout(status) => {
-                    Error::TimedOut { after: timeout }
-                }
-                _ => Error::Disconnected {
-                    endpoint: endpoint.to_owned(),
-                    message: causes(status),
-                },
+                Code::Cancelled | Code::DeadlineExceeded if is_timeout(status) => Error::TimedOut { after: timeout },
+                _ => Error::Disconnected { endpoint: endpoint.to_owned(), message: causes(status) },
             };
         }
         let raw = pb::Status::decode(status.details()).unwrap_or_default();
-        Error::refused(
-            status.code(),
-            status.message(),
-            &raw,
-            status.get_error_details(),
-        )
+        Error::refused(status.code(), status.message(), &raw, status.get_error_details())
     }
 
     /// From the result of a single item in a batch or on a stream.
     pub fn from_item(status: &pb::Status) -> Error {
-        Error::refused(
-            Code::from_i32(status.code),
-            &status.message,
-            status,
-            status.get_error_details(),
-        )
+        Error::refused(Code::from_i32(status.code), &status.message, status, status.get_error_details())
     }
 
     /// Refused locally: `field` cannot be right.
     pub fn invalid(field: impl Into<String>, message: impl Into<String>) -> Error {
-        Error::Invalid {
-            field: field.into(),
-            message: message.into(),
-        }
+        Error::Invalid { field: field.into(), message: message.into() }
     }
 
     fn refused(code: Code, message: &str, raw: &pb::Status, details: ErrorDetails) -> Error {
         let (reason, metadata) = match details.error_info() {
-            Some(info) => (
-                Reason::from_wire(&info.reason),
-                info.metadata
-                    .iter()
-                    .map(|(k, v)| (k.clone(), v.clone()))
-                    .collect(),
-            ),
+            Some(info) => {
+                (Reason::from_wire(&info.reason), info.metadata.iter().map(|(k, v)| (k.clone(), v.clone())).collect())
+            }
             None => (Reason::Other(String::new()), BTreeMap::new()),
         };
         let fields = details.bad_request().map_or_else(Vec::new, |bad| {
             let violations = bad.field_violations.iter();
-            violations
-                .map(|v| FieldViolation {
-                    field: v.field.clone(),
-                    description: v.description.clone(),
-                })
-                .collect()
+            violations.map(|v| FieldViolation { field: v.field.clone(), description: v.description.clone() }).collect()
         });
         let receipt = raw
             .details
@@ -361,10 +330,8 @@ mod tests {
     use std::collections::HashMap;
 
     fn status(code: Code, reason: &str, metadata: &[(&str, &str)]) -> Status {
-        let metadata: HashMap<String, String> = metadata
-            .iter()
-            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
-            .collect();
+        let metadata: HashMap<String, String> =
+            metadata.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         let mut details = ErrorDetails::new();
         details.set_error_info(reason, "bosingak", metadata);
         details.add_bad_request_violation("due", "beyond the horizon");
@@ -378,30 +345,19 @@ mod tests {
 
     #[test]
     fn everything_the_server_said_is_kept() {
-        let error = error(&status(
-            Code::Aborted,
-            "VERSION_MISMATCH",
-            &[("found", "81921")],
-        ));
+        let error = error(&status(Code::Aborted, "VERSION_MISMATCH", &[("found", "81921")]));
         assert_eq!(error.reason(), Some(&Reason::VersionMismatch));
         assert_eq!(error.field_violations()[0].field, "due");
         assert_eq!(error.retry_after(), Some(Duration::from_millis(70)));
         let refusal = error.refusal().expect("the server answered");
         assert_eq!(refusal.metadata["found"], "81921");
         assert!(!error.is_retryable());
-        assert_eq!(
-            error.to_string(),
-            "no; due: beyond the horizon (VERSION_MISMATCH)"
-        );
+        assert_eq!(error.to_string(), "no; due: beyond the horizon (VERSION_MISMATCH)");
     }
 
     #[test]
     fn a_receipt_comes_whole() {
-        let receipt = Receipt {
-            generation: 9,
-            executor: "e-1".into(),
-            ..Receipt::default()
-        };
+        let receipt = Receipt { generation: 9, executor: "e-1".into(), ..Receipt::default() };
         let raw = pb::Status {
             code: Code::FailedPrecondition as i32,
             message: "already ended".into(),
@@ -434,11 +390,7 @@ mod tests {
             (Code::Internal, "", Repeat::Never),
         ];
         for (code, reason, expected) in cases {
-            assert_eq!(
-                error(&status(code, reason, &[])).repeat(),
-                expected,
-                "{code:?} {reason}"
-            );
+            assert_eq!(error(&status(code, reason, &[])).repeat(), expected, "{code:?} {reason}");
         }
     }
 

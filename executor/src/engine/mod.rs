@@ -12,9 +12,9 @@ use std::time::Duration;
 
 use client::retry::Backoff;
 use proto::v1::{
-    Credit, Deliveries, Delivery, DeliveryOutcome, Drain, Extend, ExtendResults, GoAway, HeldLease,
-    Hello, OutcomeReport, OutcomeResult, OutcomeResults, OutcomeVerdict, Welcome, WorkRequest,
-    WorkResponse, delivery_outcome, work_request, work_response,
+    Credit, Deliveries, Delivery, DeliveryOutcome, Drain, Extend, ExtendResults, GoAway, HeldLease, Hello,
+    OutcomeReport, OutcomeResult, OutcomeResults, OutcomeVerdict, Welcome, WorkRequest, WorkResponse, delivery_outcome,
+    work_request, work_response,
 };
 
 use crate::outcome::Outcome;
@@ -28,11 +28,8 @@ const ASK_WHEN_DOWN: Duration = Duration::from_millis(100);
 /// While all is well, leaders are asked for this often: a leader that is stopped, not dead, keeps its streams open.
 const ASK_WHEN_UP: Duration = Duration::from_secs(2);
 /// Between repeats of a report that was answered with a passing error.
-const REPORT_BACKOFF: Backoff = Backoff {
-    initial: Duration::from_millis(50),
-    max: Duration::from_secs(2),
-    multiplier_percent: 200,
-};
+const REPORT_BACKOFF: Backoff =
+    Backoff { initial: Duration::from_millis(50), max: Duration::from_secs(2), multiplier_percent: 200 };
 
 /// The decisions of one executor over all partitions.
 #[derive(Debug)]
@@ -102,11 +99,7 @@ impl Engine {
     pub fn advance(&mut self, now: Duration, actions: &mut Vec<Action>) {
         self.leases(now, actions);
         while let Some((work, delivery, deadline)) = self.works.start(self.settings.concurrency) {
-            actions.push(Action::Start {
-                work,
-                delivery,
-                deadline,
-            });
+            actions.push(Action::Start { work, delivery, deadline });
         }
         self.connect(now, actions);
         self.flush(now, actions);
@@ -121,34 +114,19 @@ impl Engine {
         let partitions = self.partitions.iter().flat_map(|(number, p)| {
             // A report that rests matters only where it could be sent.
             let resting = p.link.up().and_then(|_| p.outbox.wake_at());
-            let link = self
-                .wants_stream(*number)
-                .then(|| p.link.wake_at())
-                .flatten();
+            let link = self.wants_stream(*number).then(|| p.link.wake_at()).flatten();
             [link, resting]
         });
-        partitions
-            .chain([self.ask_at(), self.works.wake_at()])
-            .flatten()
-            .min()
+        partitions.chain([self.ask_at(), self.works.wake_at()]).flatten().min()
     }
 
     /// Handlers at work, deliveries that wait for one, and reports without an answer.
     pub fn counts(&self) -> (usize, usize, usize) {
         let (running, queued) = self.works.counts();
-        (
-            running,
-            queued,
-            self.partitions.values().map(|p| p.outbox.len()).sum(),
-        )
+        (running, queued, self.partitions.values().map(|p| p.outbox.len()).sum())
     }
 
-    fn leaders(
-        &mut self,
-        now: Duration,
-        leaders: Vec<(u32, String, u64)>,
-        actions: &mut Vec<Action>,
-    ) {
+    fn leaders(&mut self, now: Duration, leaders: Vec<(u32, String, u64)>, actions: &mut Vec<Action>) {
         self.asking = false;
         for (number, endpoint, term) in leaders {
             let random = self.dice();
@@ -165,13 +143,7 @@ impl Engine {
         }
     }
 
-    fn message(
-        &mut self,
-        now: Duration,
-        stream: StreamId,
-        message: WorkResponse,
-        actions: &mut Vec<Action>,
-    ) {
+    fn message(&mut self, now: Duration, stream: StreamId, message: WorkResponse, actions: &mut Vec<Action>) {
         // What a stream that was left still says does not count: its successor may have said otherwise.
         let Some(partition) = self.partition_of(stream) else {
             return;
@@ -201,13 +173,7 @@ impl Engine {
         }
     }
 
-    fn welcome(
-        &mut self,
-        number: u32,
-        stream: StreamId,
-        welcome: Welcome,
-        actions: &mut Vec<Action>,
-    ) {
+    fn welcome(&mut self, number: u32, stream: StreamId, welcome: Welcome, actions: &mut Vec<Action>) {
         let Some(partition) = self.partitions.get_mut(&number) else {
             return;
         };
@@ -215,11 +181,8 @@ impl Engine {
             return;
         }
         partition.link.welcomed();
-        let adopted: HashSet<(&str, u64)> = welcome
-            .adopted
-            .iter()
-            .map(|lease| (lease.id.as_str(), lease.generation))
-            .collect();
+        let adopted: HashSet<(&str, u64)> =
+            welcome.adopted.iter().map(|lease| (lease.id.as_str(), lease.generation)).collect();
         for work in self.works.of_partition(number) {
             let Some(delivery) = self.works.get(work).map(|work| work.delivery.clone()) else {
                 continue;
@@ -242,20 +205,11 @@ impl Engine {
             .try_into()
             .unwrap_or(u32::MAX);
         if self.draining {
-            actions.push(Action::Send {
-                stream,
-                request: request(work_request::Message::Drain(Drain {})),
-            });
+            actions.push(Action::Send { stream, request: request(work_request::Message::Drain(Drain {})) });
         }
     }
 
-    fn delivered(
-        &mut self,
-        now: Duration,
-        number: u32,
-        mut delivery: Delivery,
-        actions: &mut Vec<Action>,
-    ) {
+    fn delivered(&mut self, now: Duration, number: u32, mut delivery: Delivery, actions: &mut Vec<Action>) {
         let Some(partition) = self.partitions.get_mut(&number) else {
             return;
         };
@@ -283,13 +237,7 @@ impl Engine {
         self.works.received(now, delivery, &self.settings);
     }
 
-    fn result(
-        &mut self,
-        now: Duration,
-        number: u32,
-        result: OutcomeResult,
-        actions: &mut Vec<Action>,
-    ) {
+    fn result(&mut self, now: Duration, number: u32, result: OutcomeResult, actions: &mut Vec<Action>) {
         let random = self.dice();
         let Some(partition) = self.partitions.get_mut(&number) else {
             return;
@@ -308,17 +256,10 @@ impl Engine {
             }
         };
         if passing {
-            partition
-                .outbox
-                .unsettled(now, result.sequence, &REPORT_BACKOFF, random);
+            partition.outbox.unsettled(now, result.sequence, &REPORT_BACKOFF, random);
         } else if let Some(report) = partition.outbox.settled(result.sequence) {
             let (delivery, outcome) = (report.delivery, report.outcome);
-            actions.push(Action::Settled(Settled {
-                delivery,
-                outcome,
-                verdict,
-                result,
-            }));
+            actions.push(Action::Settled(Settled { delivery, outcome, verdict, result }));
         }
     }
 
@@ -334,10 +275,7 @@ impl Engine {
                 continue;
             };
             // A lease of an older delivery may be lost while a newer one is held.
-            let same = self
-                .works
-                .get(id)
-                .is_some_and(|work| work.delivery.token == lease.token);
+            let same = self.works.get(id).is_some_and(|work| work.delivery.token == lease.token);
             if same && let Some(work) = self.works.remove(id) {
                 partition.credit += u32::from(work.owes_credit);
                 if work.running {
@@ -415,11 +353,7 @@ impl Engine {
                 self.next_stream = stream;
                 self.streams.insert(stream, number);
                 let hello = request(work_request::Message::Hello(self.hello(number)));
-                actions.push(Action::Dial {
-                    stream,
-                    endpoint,
-                    hello,
-                });
+                actions.push(Action::Dial { stream, endpoint, hello });
             } else {
                 self.wants_leader |= partition.link.wants_leader();
             }
@@ -436,15 +370,8 @@ impl Engine {
         if self.asking || self.drained {
             return None;
         }
-        let pause = if self.wants_leader {
-            ASK_WHEN_DOWN
-        } else {
-            ASK_WHEN_UP
-        };
-        Some(
-            self.asked_at
-                .map_or(Duration::ZERO, |asked| asked.saturating_add(pause)),
-        )
+        let pause = if self.wants_leader { ASK_WHEN_DOWN } else { ASK_WHEN_UP };
+        Some(self.asked_at.map_or(Duration::ZERO, |asked| asked.saturating_add(pause)))
     }
 
     /// Everything that goes out on open streams.
@@ -454,12 +381,7 @@ impl Engine {
             let Some(stream) = partition.link.up() else {
                 continue;
             };
-            let mut send = |message| {
-                actions.push(Action::Send {
-                    stream,
-                    request: request(message),
-                })
-            };
+            let mut send = |message| actions.push(Action::Send { stream, request: request(message) });
             loop {
                 let outcomes: Vec<DeliveryOutcome> = partition.outbox.take_unsent(now);
                 if outcomes.is_empty() {
@@ -490,14 +412,8 @@ impl Engine {
 
     fn hello(&self, number: u32) -> Hello {
         let in_hand = self.works.of_partition(number).into_iter();
-        let in_hand = in_hand
-            .filter_map(|id| self.works.get(id))
-            .map(|work| held_lease(&work.delivery));
-        let reported = self
-            .partitions
-            .get(&number)
-            .into_iter()
-            .flat_map(|p| p.outbox.held());
+        let in_hand = in_hand.filter_map(|id| self.works.get(id)).map(|work| held_lease(&work.delivery));
+        let reported = self.partitions.get(&number).into_iter().flat_map(|p| p.outbox.held());
         Hello {
             executor: self.settings.name.clone(),
             namespace: self.settings.namespace.clone(),
@@ -531,9 +447,7 @@ impl Engine {
     /// A drained executor only goes where it still owes something.
     fn wants_stream(&self, number: u32) -> bool {
         let owes = |p: &Partition| !p.outbox.is_empty();
-        !self.draining
-            || self.partitions.get(&number).is_some_and(owes)
-            || self.works.has_partition(number)
+        !self.draining || self.partitions.get(&number).is_some_and(owes) || self.works.has_partition(number)
     }
 
     fn is_idle(&self) -> bool {
@@ -561,9 +475,7 @@ impl Partition {
 }
 
 fn request(message: work_request::Message) -> WorkRequest {
-    WorkRequest {
-        message: Some(message),
-    }
+    WorkRequest { message: Some(message) }
 }
 
 fn held_lease(delivery: &Delivery) -> HeldLease {

@@ -3,9 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use proto::v1::{
-    Delivery, OutcomeResult, OutcomeVerdict, WorkRequest, WorkResponse, delivery_outcome,
-};
+use proto::v1::{Delivery, OutcomeResult, OutcomeVerdict, WorkRequest, WorkResponse, delivery_outcome};
 
 use crate::outcome::Outcome;
 

@@ -1,10 +1,9 @@
 //! One node over its own gRPC port: schedule, fire, deliver, complete, and everything a caller can get wrong.
 
-
 use std::time::Duration;
 
-use proto::v1;
 use crate::support::{One, after, outcome, reason, schedule, success, until, within};
+use proto::v1;
 use tonic::Code;
 
 const HOUR: Duration = Duration::from_secs(3_600);

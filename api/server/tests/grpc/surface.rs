@@ -15,10 +15,8 @@ const HOUR: Duration = Duration::from_secs(3_600);
 async fn every_item_of_a_stream_is_answered() {
     let one = One::start().await;
     let (items, outgoing) = tokio::sync::mpsc::channel(16);
-    let mut answers = within(one.scheduler().schedule_stream(ReceiverStream::new(outgoing)))
-        .await
-        .expect("a stream")
-        .into_inner();
+    let mut answers =
+        within(one.scheduler().schedule_stream(ReceiverStream::new(outgoing))).await.expect("a stream").into_inner();
     tokio::spawn(async move {
         for sequence in 0..500u64 {
             // Every tenth is wrong, and one has no item at all.
@@ -152,7 +150,8 @@ async fn a_cursor_that_is_too_old_is_refused() {
     let mut client = one.scheduler();
     // Nobody watches while this changes, so it is not kept.
     client.schedule(after("early", "seen", HOUR)).await.expect("scheduled");
-    let cursor = ["00000000", "0000000000000000", "0000000000000000", "00000001", "0000000000000000", "0000000000000000"];
+    let cursor =
+        ["00000000", "0000000000000000", "0000000000000000", "00000001", "0000000000000000", "0000000000000000"];
     let watch = v1::WatchRequest { cursor: cursor.concat(), ..Default::default() };
     let mut events = within(client.watch(watch)).await.expect("a stream").into_inner();
     let refused = within(events.message()).await;
@@ -194,11 +193,8 @@ async fn a_request_repeated_with_its_id_is_answered_like_the_first() {
     let one = One::start().await;
     let mut client = one.scheduler();
     client.schedule(after("a", "t", HOUR)).await.expect("scheduled");
-    let cancel = v1::CancelRequest {
-        id: "a".into(),
-        request_id: uuid::Uuid::now_v7().to_string(),
-        ..Default::default()
-    };
+    let cancel =
+        v1::CancelRequest { id: "a".into(), request_id: uuid::Uuid::now_v7().to_string(), ..Default::default() };
     let first = client.cancel(cancel.clone()).await.expect("cancelled").into_inner();
     assert_eq!(client.cancel(cancel).await.expect("the same").into_inner(), first);
     let wrong = v1::CancelRequest { id: "a".into(), request_id: "abc".into(), ..Default::default() };
@@ -208,8 +204,8 @@ async fn a_request_repeated_with_its_id_is_answered_like_the_first() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn health_is_served_and_metrics_have_no_summaries() {
-    use tonic_health::pb::health_client::HealthClient;
     use tonic_health::pb::health_check_response::ServingStatus;
+    use tonic_health::pb::health_client::HealthClient;
     let one = One::start().await;
     let mut streams = one.work("worker", "m").await;
     let scheduled = one.scheduler().schedule(after("m-1", "m", Duration::ZERO)).await.expect("scheduled").into_inner();
@@ -229,7 +225,9 @@ async fn health_is_served_and_metrics_have_no_summaries() {
     }
     let page = page(one.server.addresses().admin, "/metrics").await;
     assert!(!page.contains(" summary\n"), "a summary cannot be added up over nodes");
-    for name in ["bosingak_trigger_lateness_seconds_bucket", "bosingak_raft_proposal_seconds_bucket", "bosingak_calls_total"] {
+    for name in
+        ["bosingak_trigger_lateness_seconds_bucket", "bosingak_raft_proposal_seconds_bucket", "bosingak_calls_total"]
+    {
         assert!(page.contains(name), "{name} is missing");
     }
     for stage in ["dispatched", "acked"] {

@@ -1,8 +1,8 @@
 //! Three nodes in one process: any node takes any call, leaders move, time can be moved.
 
-
 use std::time::Duration;
 
+use crate::support::{Work, after, channel, reason, success, until, within};
 use proto::admin::v1 as admin;
 use proto::admin::v1::cluster_service_client::ClusterServiceClient;
 use proto::v1;
@@ -11,7 +11,6 @@ use proto::v1::scheduler_service_client::SchedulerServiceClient;
 use proto::v1::topic_service_client::TopicServiceClient;
 use server::config::{Origin, Values};
 use server::dev::{Cluster, Options};
-use crate::support::{Work, after, channel, reason, success, until, within};
 use tonic::Code;
 use tonic::transport::Channel;
 
