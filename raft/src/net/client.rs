@@ -159,15 +159,22 @@ impl RaftNetworkV2<TypeConfig> for Client {
         async move {
             static SESSIONS: AtomicU64 = AtomicU64::new(1);
             let number = SESSIONS.fetch_add(1, Ordering::Relaxed);
-            let conversation = self.appends.converse().map_err(unreachable)?;
-            let session =
-                Session { end: Some(self.frame(number, Body::End(EndSession {}))), conversation: conversation.clone() };
+            // The session begins with its first request, and a peer that is out of reach is an error of that request and not of this
+            // call: openraft waits between attempts only before it yields a request, and would otherwise try again at once, for ever.
+            let mut session: Option<Session> = None;
             let answers = input
                 .map(move |request| {
                     let prev = request.prev_log_id;
                     let last = request.entries.last().map(|e| e.log_id).or(prev);
+                    let begun = match &session {
+                        Some(session) => Ok(session.conversation.clone()),
+                        None => self.appends.converse().inspect(|conversation| {
+                            let end = Some(self.frame(number, Body::End(EndSession {})));
+                            session = Some(Session { conversation: conversation.clone(), end });
+                        }),
+                    };
                     // Put in line here, where requests come in order; only the waiting is concurrent.
-                    let answer = session.conversation.ask(self.frame(number, Body::Append(request.into())));
+                    let answer = begun.and_then(|c| c.ask(self.frame(number, Body::Append(request.into()))));
                     let (host, me, target) = (self.host.clone(), self.me, self.target);
                     async move {
                         let answer = answer.map_err(unreachable)?;
@@ -262,6 +269,71 @@ impl RaftNetworkV2<TypeConfig> for Client {
         match self.ask(Body::Transfer(request.clone().into()), RPCTypes::TransferLeader, &option).await? {
             Body::TransferReply(reply) => Ok(reply.into_result(&request)),
             _ => Err(odd("an answer to something else")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use futures::stream;
+
+    use super::super::link::Introduction;
+    use super::*;
+    use crate::replica::Replica;
+    use crate::wire::{OrderReply, order};
+
+    struct Nobody;
+
+    impl Host for Nobody {
+        fn cluster(&self) -> &str {
+            "test"
+        }
+
+        fn replica(&self, _: u32, _: u64) -> Result<Arc<Replica>, String> {
+            Err("nobody".into())
+        }
+
+        fn heard(&self, _: u64) -> Result<(), String> {
+            Ok(())
+        }
+
+        fn call(&self, _: u64, _: bytes::Bytes) -> Result<bytes::Bytes, String> {
+            Err("nobody".into())
+        }
+
+        fn order(self: Arc<Self>, _: u32, _: order::Order) -> futures::future::BoxFuture<'static, OrderReply> {
+            std::future::ready(OrderReply::default()).boxed()
+        }
+    }
+
+    /// Turns red when `stream_append` connects before it has taken a request, which is where openraft waits between attempts.
+    #[tokio::test]
+    async fn a_peer_out_of_reach_is_an_error_of_the_first_request() {
+        let introduction = Introduction { cluster: "test".into(), node: 1 };
+        let mut network = Network {
+            host: Arc::new(Nobody),
+            links: Arc::new(Links::new(introduction, Default::default())),
+            partition: 0,
+            me: 1,
+        };
+        // Nobody listens on a port that was just given back.
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let member = Member { peer_endpoint: port.to_string(), ..Member::default() };
+        let mut client = network.new_client(2, &member).await;
+        let option = || RPCOption::new(Duration::from_secs(60));
+        for _ in 0..3 {
+            let request = AppendEntriesRequest {
+                vote: Vote::new(1, 1),
+                prev_log_id: None,
+                entries: Vec::new(),
+                leader_commit: None,
+            };
+            let input = Box::pin(stream::iter([request]));
+            let mut answers = client.stream_append(input, option()).await.expect("begins without a connection");
+            let first = answers.next().await.expect("an answer");
+            assert!(matches!(first, Err(RPCError::Unreachable(_))), "{first:?}");
         }
     }
 }
