@@ -127,30 +127,16 @@ impl Builder {
         }
         let concurrency = self.settings.concurrency;
         if !(1..=IN_FLIGHT_MAX as usize).contains(&concurrency) {
-            return refuse(
-                "concurrency",
-                format!("{concurrency} is not in 1..{IN_FLIGHT_MAX}"),
-            );
+            return refuse("concurrency", format!("{concurrency} is not in 1..{IN_FLIGHT_MAX}"));
         }
-        let default = u32::try_from(concurrency)
-            .unwrap_or(IN_FLIGHT_MAX)
-            .saturating_mul(4);
+        let default = u32::try_from(concurrency).unwrap_or(IN_FLIGHT_MAX).saturating_mul(4);
         let in_flight = self.max_in_flight.unwrap_or(default.min(IN_FLIGHT_MAX));
         if !(1..=IN_FLIGHT_MAX).contains(&in_flight) {
-            return refuse(
-                "max_in_flight",
-                format!("{in_flight} is not in 1..{IN_FLIGHT_MAX}"),
-            );
+            return refuse("max_in_flight", format!("{in_flight} is not in 1..{IN_FLIGHT_MAX}"));
         }
         self.settings.max_in_flight = in_flight;
         self.settings.topics = self.handlers.keys().cloned().collect();
         self.settings.topics.sort();
-        Ok(Executor::new(
-            self.client,
-            self.settings,
-            self.handlers,
-            self.drain_timeout,
-            self.observer,
-        ))
+        Ok(Executor::new(self.client, self.settings, self.handlers, self.drain_timeout, self.observer))
     }
 }

@@ -88,10 +88,7 @@ impl Delivery {
 
     /// How long it may be worked on, counted from receipt.
     pub fn lease(&self) -> Duration {
-        self.facts
-            .lease
-            .and_then(|lease| lease.try_into().ok())
-            .unwrap_or_default()
+        self.facts.lease.and_then(|lease| lease.try_into().ok()).unwrap_or_default()
     }
 
     /// When the handler is dropped.
@@ -111,7 +108,5 @@ impl Delivery {
 }
 
 fn moment(timestamp: Option<prost_types::Timestamp>) -> SystemTime {
-    timestamp
-        .and_then(|timestamp| timestamp.try_into().ok())
-        .unwrap_or(SystemTime::UNIX_EPOCH)
+    timestamp.and_then(|timestamp| timestamp.try_into().ok()).unwrap_or(SystemTime::UNIX_EPOCH)
 }

@@ -10,11 +10,7 @@ use executor::options::{RunOptions, shutdown_signal};
 #[command(name = "bosingak-executor", version)]
 struct Args {
     /// Nodes of the cluster, separated by commas.
-    #[arg(
-        long,
-        env = "BOSINGAK_ADDRESS",
-        default_value = "http://127.0.0.1:7300"
-    )]
+    #[arg(long, env = "BOSINGAK_ADDRESS", default_value = "http://127.0.0.1:7300")]
     address: String,
     /// Namespace whose triggers it works on.
     #[arg(short, long, env = "BOSINGAK_NAMESPACE", default_value = "default")]
@@ -28,20 +24,13 @@ async fn main() -> anyhow::Result<ExitCode> {
     let args = Args::parse();
     if args.run.exec.is_none() && args.run.http.is_none() {
         let kind = clap::error::ErrorKind::MissingRequiredArgument;
-        Args::command()
-            .error(kind, "say what to do: --exec COMMAND or --http URL")
-            .exit();
+        Args::command().error(kind, "say what to do: --exec COMMAND or --http URL").exit();
     }
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
-        .with_env_filter(
-            tracing_subscriber::EnvFilter::try_from_env("BOSINGAK_LOG")
-                .unwrap_or_else(|_| "info".into()),
-        )
+        .with_env_filter(tracing_subscriber::EnvFilter::try_from_env("BOSINGAK_LOG").unwrap_or_else(|_| "info".into()))
         .init();
-    let client = client::Client::builder()
-        .endpoints([&args.address])
-        .connect_lazy()?;
+    let client = client::Client::builder().endpoints([&args.address]).connect_lazy()?;
     let builder = args.run.builder(client, &args.namespace);
     let Some(builder) = args.run.with_handlers(builder)? else {
         return Ok(ExitCode::from(2));
@@ -51,9 +40,5 @@ async fn main() -> anyhow::Result<ExitCode> {
     let summary = executor.run(shutdown_signal()).await;
     tracing::info!(?summary, "executor ends");
     // What is left is delivered again; whoever stops us may want to know that it is.
-    Ok(if summary.left == 0 {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if summary.left == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -58,10 +58,7 @@ impl RunOptions {
                 builder = builder.handler(topic, Exec::shell(command));
             }
         } else if let Some(url) = &self.http {
-            let refuse = |error: crate::handlers::UrlError| Error {
-                field: "http",
-                message: error.to_string(),
-            };
+            let refuse = |error: crate::handlers::UrlError| Error { field: "http", message: error.to_string() };
             let http = Http::new(url).map_err(refuse)?;
             for topic in &self.topics {
                 builder = builder.handler(topic, http.clone());
@@ -76,10 +73,8 @@ impl RunOptions {
 /// Ready at the first SIGINT or SIGTERM. The second one ends the process at once.
 pub async fn shutdown_signal() {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) = (
-        signal(SignalKind::interrupt()),
-        signal(SignalKind::terminate()),
-    ) else {
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
         // Without handlers the default applies: the process ends, leases run out, triggers are delivered again.
         return std::future::pending().await;
     };

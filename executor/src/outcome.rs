@@ -30,17 +30,12 @@ pub enum Outcome {
 impl Outcome {
     /// Not done this time, for this reason.
     pub fn retry(error: impl Display) -> Self {
-        Outcome::Retry {
-            error: error.to_string(),
-            after: None,
-        }
+        Outcome::Retry { error: error.to_string(), after: None }
     }
 
     /// Never to be done, for this reason.
     pub fn fail(error: impl Display) -> Self {
-        Outcome::Fail {
-            error: error.to_string(),
-        }
+        Outcome::Fail { error: error.to_string() }
     }
 
     pub(crate) fn into_proto(self) -> delivery_outcome::Outcome {
@@ -54,10 +49,9 @@ impl Outcome {
                 error: cut(error),
                 retry_after: after.and_then(|after| after.try_into().ok()),
             }),
-            Outcome::Fail { error } => delivery_outcome::Outcome::Fail(Failure {
-                error: cut(error),
-                retry_after: None,
-            }),
+            Outcome::Fail { error } => {
+                delivery_outcome::Outcome::Fail(Failure { error: cut(error), retry_after: None })
+            }
         }
     }
 }
@@ -85,9 +79,7 @@ mod tests {
     #[test]
     fn long_texts_are_cut_between_characters() {
         let proto = Outcome::fail("종".repeat(2_000)).into_proto();
-        let delivery_outcome::Outcome::Fail(failure) = proto else {
-            panic!("a failure")
-        };
+        let delivery_outcome::Outcome::Fail(failure) = proto else { panic!("a failure") };
         assert_eq!(failure.error.chars().count(), ERROR_CHARS_MAX);
     }
 }

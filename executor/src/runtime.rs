@@ -32,11 +32,7 @@ const ASKING: Policy = Policy {
     total: Duration::from_secs(3),
     attempt: Duration::from_millis(700),
     attempts_max: 8,
-    backoff: Backoff {
-        initial: Duration::from_millis(50),
-        max: Duration::from_millis(400),
-        multiplier_percent: 200,
-    },
+    backoff: Backoff { initial: Duration::from_millis(50), max: Duration::from_millis(400), multiplier_percent: 200 },
 };
 
 /// An executor that is set up; see the crate's example.
@@ -84,13 +80,7 @@ impl Executor {
     ) -> Self {
         // Executors that lost the same leader should not come back in step.
         settings.seed = uuid::Uuid::now_v7().as_u64_pair().1;
-        Executor {
-            client,
-            settings,
-            handlers,
-            drain_timeout,
-            observer,
-        }
+        Executor { client, settings, handlers, drain_timeout, observer }
     }
 
     /// Name it goes by.
@@ -184,8 +174,7 @@ impl Driver {
         if let Event::Closed { stream, .. } = &event {
             self.streams.remove(stream);
         }
-        self.engine
-            .handle(self.started.elapsed(), event, &mut self.actions);
+        self.engine.handle(self.started.elapsed(), event, &mut self.actions);
     }
 
     fn finished(&mut self, work: WorkId, outcome: Outcome) {
@@ -205,11 +194,7 @@ impl Driver {
     fn carry_out(&mut self, action: Action) {
         match action {
             Action::AskLeaders => self.ask_leaders(),
-            Action::Dial {
-                stream,
-                endpoint,
-                hello,
-            } => self.dial(stream, endpoint, hello),
+            Action::Dial { stream, endpoint, hello } => self.dial(stream, endpoint, hello),
             Action::HangUp { stream } => {
                 if let Some(open) = self.streams.remove(&stream) {
                     open.reader.abort();
@@ -221,11 +206,7 @@ impl Driver {
                     let _ = open.requests.send(request);
                 }
             }
-            Action::Start {
-                work,
-                delivery,
-                deadline,
-            } => {
+            Action::Start { work, delivery, deadline } => {
                 let delivery = Delivery::new(delivery, self.started + deadline);
                 self.start(work, delivery);
             }
@@ -311,10 +292,7 @@ impl Driver {
     fn summarize(self) -> Summary {
         let (running, queued, reported) = self.engine.counts();
         let left = (running + queued + reported).try_into().unwrap_or(u64::MAX);
-        Summary {
-            left,
-            ..self.summary
-        }
+        Summary { left, ..self.summary }
     }
 }
 
@@ -337,11 +315,7 @@ async fn read(
     loop {
         match answers.message().await {
             Ok(Some(message)) => {
-                if events
-                    .send(Event::Message { stream, message })
-                    .await
-                    .is_err()
-                {
+                if events.send(Event::Message { stream, message }).await.is_err() {
                     return None;
                 }
             }
@@ -366,6 +340,5 @@ async fn guarded(handler: Arc<dyn Handler>, delivery: Delivery) -> Outcome {
 
 fn panic_text(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("(no text)")
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("(no text)")
 }

@@ -23,10 +23,7 @@ fn run(builder: Builder) -> Running {
     let executor = builder.build().expect("settings are right");
     let (stop, stopped) = oneshot::channel::<()>();
     let shutdown = async { stopped.await.unwrap_or(()) };
-    Running {
-        stop,
-        task: tokio::spawn(executor.run(shutdown)),
-    }
+    Running { stop, task: tokio::spawn(executor.run(shutdown)) }
 }
 
 impl Running {
@@ -72,46 +69,21 @@ async fn handlers_that_panic_hang_or_are_late_delay_nobody() {
     while outcomes.len() < 3 {
         outcomes.extend(session.outcomes().await);
     }
-    assert!(
-        begun.elapsed() < Duration::from_millis(100),
-        "{:?}",
-        begun.elapsed()
-    );
+    assert!(begun.elapsed() < Duration::from_millis(100), "{:?}", begun.elapsed());
     session.accept(&outcomes);
-    let panicked = outcomes
-        .iter()
-        .find(|o| o.id == "panics")
-        .expect("it was reported");
+    let panicked = outcomes.iter().find(|o| o.id == "panics").expect("it was reported");
     assert_eq!(retry_text(panicked), "handler panicked: the bell is broken");
-    assert_eq!(
-        outcomes.iter().filter(|o| o.id.starts_with("fine")).count(),
-        2
-    );
+    assert_eq!(outcomes.iter().filter(|o| o.id.starts_with("fine")).count(), 2);
 
     let mut expired = Vec::new();
     while expired.len() < 2 {
         expired.extend(session.outcomes().await);
     }
-    assert_eq!(
-        begun.elapsed().as_millis() / 100,
-        95,
-        "{:?}",
-        begun.elapsed()
-    );
-    expired
-        .iter()
-        .for_each(|o| assert_eq!(retry_text(o), "not done within its lease of 10 s"));
+    assert_eq!(begun.elapsed().as_millis() / 100, 95, "{:?}", begun.elapsed());
+    expired.iter().for_each(|o| assert_eq!(retry_text(o), "not done within its lease of 10 s"));
     session.accept(&expired);
     let summary = running.stop().await;
-    assert_eq!(
-        (
-            summary.started,
-            summary.accepted,
-            summary.aborted,
-            summary.left
-        ),
-        (5, 5, 2, 0)
-    );
+    assert_eq!((summary.started, summary.accepted, summary.aborted, summary.left), (5, 5, 2, 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -131,11 +103,7 @@ async fn a_report_follows_the_leadership() {
     let mut session = net.session().await;
     assert_eq!(session.node, "b:1");
     assert_eq!(session.hello.held[0].id, "x");
-    assert!(
-        begun.elapsed() < Duration::from_millis(1_000),
-        "{:?}",
-        begun.elapsed()
-    );
+    assert!(begun.elapsed() < Duration::from_millis(1_000), "{:?}", begun.elapsed());
     session.welcome();
     let again = session.outcomes().await;
     assert_eq!(again, first);
@@ -155,11 +123,7 @@ async fn a_leader_that_is_stopped_but_connected_is_left() {
     let begun = Instant::now();
     let new = net.session().await;
     assert_eq!(new.node, "b:1");
-    assert!(
-        begun.elapsed() <= Duration::from_secs(2),
-        "{:?}",
-        begun.elapsed()
-    );
+    assert!(begun.elapsed() <= Duration::from_secs(2), "{:?}", begun.elapsed());
     new.welcome();
     running.stop().await;
 }
@@ -172,11 +136,7 @@ async fn a_server_that_never_greets_is_tried_again() {
     let silent = net.session().await;
     let begun = Instant::now();
     let second = net.session().await;
-    assert!(
-        (4..6).contains(&begun.elapsed().as_secs()),
-        "{:?}",
-        begun.elapsed()
-    );
+    assert!((4..6).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
     drop(silent);
     second.welcome();
     running.stop().await;
@@ -215,10 +175,7 @@ async fn a_shutdown_finishes_what_is_in_hand() {
     session.deliver("t", "x", 1);
     tokio::time::sleep(Duration::from_secs(1)).await;
     let stopping = tokio::spawn(running.stop());
-    assert!(matches!(
-        session.heard().await,
-        Some(work_request::Message::Drain(_))
-    ));
+    assert!(matches!(session.heard().await, Some(work_request::Message::Drain(_))));
     let outcomes = session.outcomes().await;
     assert!(!stopping.is_finished(), "the report is not durable yet");
     session.accept(&outcomes);
@@ -270,10 +227,7 @@ async fn many_outcomes_share_messages_and_credit_comes_back() {
             other => panic!("{other:?}"),
         }
     }
-    assert_eq!(
-        (outcomes.len(), credit, started.load(Ordering::Relaxed)),
-        (200, 200, 200)
-    );
+    assert_eq!((outcomes.len(), credit, started.load(Ordering::Relaxed)), (200, 200, 200));
     assert!(reports <= 20, "{reports} messages for 200 outcomes");
     session.accept(&outcomes);
     assert_eq!(running.stop().await.accepted, 200);
@@ -283,24 +237,10 @@ async fn many_outcomes_share_messages_and_credit_comes_back() {
 async fn settings_that_cannot_be_are_refused_with_the_numbers() {
     let net = Net::with(&["a:1"]);
     let builder = || Executor::builder(net.client(&["a:1"])).handler("t", succeed);
-    let error = builder()
-        .concurrency(0)
-        .build()
-        .err()
-        .expect("refused")
-        .to_string();
+    let error = builder().concurrency(0).build().err().expect("refused").to_string();
     assert_eq!(error, "concurrency: 0 is not in 1..65536");
-    let error = builder()
-        .max_in_flight(70_000)
-        .build()
-        .err()
-        .expect("refused")
-        .to_string();
+    let error = builder().max_in_flight(70_000).build().err().expect("refused").to_string();
     assert_eq!(error, "max_in_flight: 70000 is not in 1..65536");
-    let error = Executor::builder(net.client(&["a:1"]))
-        .build()
-        .err()
-        .expect("refused")
-        .to_string();
+    let error = Executor::builder(net.client(&["a:1"])).build().err().expect("refused").to_string();
     assert!(error.contains("at least one topic"), "{error}");
 }

@@ -114,11 +114,7 @@ impl Scenario {
     fn needs_own_nodes(self) -> bool {
         match self {
             Self::Demo | Self::Echo | Self::Failover | Self::Growth => true,
-            Self::Schedule
-            | Self::ScheduleStream
-            | Self::ScheduleBatch
-            | Self::Burst
-            | Self::Lateness => false,
+            Self::Schedule | Self::ScheduleStream | Self::ScheduleBatch | Self::Burst | Self::Lateness => false,
         }
     }
 }
@@ -157,22 +153,14 @@ impl Arguments {
         within("batch", self.batch as u64, 1, 1_000)?;
         within("payload", self.payload as u64, 0, 64 << 10)?;
         within("executors", self.executors.unwrap_or(1) as u64, 1, 64)?;
-        within(
-            "concurrency",
-            self.concurrency.unwrap_or(1) as u64,
-            1,
-            100_000,
-        )?;
+        within("concurrency", self.concurrency.unwrap_or(1) as u64, 1, 100_000)?;
         within("count", self.count.unwrap_or(1), 1, 100_000_000)?;
         within("rate", self.rate.unwrap_or(1), 1, 1_000_000)?;
         within("pending", self.pending, 1, 1_000_000_000)?;
         within("kills", self.kills, 1, 10_000)?;
         within("lead", self.lead.unwrap_or(1), 1, 86_400)?;
         if !self.endpoint.is_empty() && self.scenario.needs_own_nodes() {
-            return Err(format!(
-                "{} starts its own nodes: give --spawn, not --endpoint",
-                self.scenario.name()
-            ));
+            return Err(format!("{} starts its own nodes: give --spawn, not --endpoint", self.scenario.name()));
         }
         if matches!(self.scenario, Scenario::Demo | Scenario::Failover) && self.nodes() < 3 {
             return Err(format!(
@@ -190,11 +178,7 @@ impl Arguments {
     /// How many nodes to start; 0 when endpoints are given.
     #[must_use]
     pub fn nodes(&self) -> u64 {
-        if self.endpoint.is_empty() {
-            self.spawn.unwrap_or(3)
-        } else {
-            0
-        }
+        if self.endpoint.is_empty() { self.spawn.unwrap_or(3) } else { 0 }
     }
 }
 
@@ -209,20 +193,14 @@ pub enum Refusal {
 
 /// The first paragraph of an error of clap, without its label.
 fn one_line(error: &str) -> String {
-    let paragraph: Vec<&str> = error
-        .lines()
-        .take_while(|line| !line.trim().is_empty())
-        .map(str::trim)
-        .collect();
+    let paragraph: Vec<&str> = error.lines().take_while(|line| !line.trim().is_empty()).map(str::trim).collect();
     paragraph.join(" ").trim_start_matches("error: ").to_owned()
 }
 
 /// "2ms", "1s".
 fn length(text: &str) -> Result<Duration, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let number: u64 = digits
-        .parse()
-        .map_err(|_| "expected a length such as 2ms or 1s".to_owned())?;
+    let number: u64 = digits.parse().map_err(|_| "expected a length such as 2ms or 1s".to_owned())?;
     match &text[digits.len()..] {
         "ms" => Ok(Duration::from_millis(number)),
         "s" => Ok(Duration::from_secs(number)),
@@ -235,11 +213,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<Arguments, Refusal> {
-        Arguments::read(
-            std::iter::once("loadtest")
-                .chain(text.split_whitespace())
-                .map(Into::into),
-        )
+        Arguments::read(std::iter::once("loadtest").chain(text.split_whitespace()).map(Into::into))
     }
 
     /// Red when a wrong usage is let through, or explained in more than a line.
@@ -275,11 +249,6 @@ mod tests {
         let arguments = read("burst --count 5 --sync-delay 2ms").unwrap();
         assert_eq!((arguments.nodes(), arguments.count), (3, Some(5)));
         assert_eq!(arguments.sync_delay, Duration::from_millis(2));
-        assert_eq!(
-            read("schedule --endpoint http://127.0.0.1:1")
-                .unwrap()
-                .nodes(),
-            0
-        );
+        assert_eq!(read("schedule --endpoint http://127.0.0.1:1").unwrap().nodes(), 0);
     }
 }

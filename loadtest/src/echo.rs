@@ -17,10 +17,7 @@ pub async fn run(arguments: &[String]) -> anyhow::Result<()> {
         .first()
         .and_then(|text| text.parse().ok())
         .ok_or_else(|| anyhow::anyhow!("{ROLE}: expected an address"))?;
-    tonic::transport::Server::builder()
-        .add_service(SchedulerServiceServer::new(Echo))
-        .serve(address)
-        .await?;
+    tonic::transport::Server::builder().add_service(SchedulerServiceServer::new(Echo)).serve(address).await?;
     Ok(())
 }
 

@@ -32,8 +32,7 @@ pub async fn run(arguments: &[String]) -> anyhow::Result<()> {
     .await?;
     drop(lines.send(Said::Ready.to_string()));
     // Whoever started us holds the other end of our standard input.
-    let closed =
-        tokio::task::spawn_blocking(|| std::io::copy(&mut std::io::stdin(), &mut std::io::sink()));
+    let closed = tokio::task::spawn_blocking(|| std::io::copy(&mut std::io::stdin(), &mut std::io::sink()));
     drop(closed.await);
     drop((worker, lines));
     drop(writer.join());
@@ -56,18 +55,9 @@ impl Sink for Lines {
         drop(self.0.send(said.to_string()));
     }
 
-    fn answered(
-        &self,
-        _executor: &str,
-        reported: &Reported,
-        result: &v1::OutcomeResult,
-        answered_us: i64,
-    ) {
+    fn answered(&self, _executor: &str, reported: &Reported, result: &v1::OutcomeResult, answered_us: i64) {
         // A receipt of something that ended otherwise is no completion.
-        let completed = result
-            .receipt
-            .as_ref()
-            .is_none_or(|receipt| receipt.outcome() == v1::Outcome::Completed);
+        let completed = result.receipt.as_ref().is_none_or(|receipt| receipt.outcome() == v1::Outcome::Completed);
         let verdict = match result.verdict() {
             v1::OutcomeVerdict::Accepted => Verdict::Accepted,
             v1::OutcomeVerdict::AlreadyDecided if completed => Verdict::Already,
@@ -90,9 +80,7 @@ fn write(outbox: &mpsc::Receiver<String>) {
     let mut out = BufWriter::with_capacity(256 << 10, std::io::stdout().lock());
     loop {
         let written = match outbox.recv_timeout(Duration::from_millis(5)) {
-            Ok(line) => out
-                .write_all(line.as_bytes())
-                .and_then(|()| out.write_all(b"\n")),
+            Ok(line) => out.write_all(line.as_bytes()).and_then(|()| out.write_all(b"\n")),
             Err(mpsc::RecvTimeoutError::Timeout) => out.flush(),
             Err(mpsc::RecvTimeoutError::Disconnected) => {
                 drop(out.flush());

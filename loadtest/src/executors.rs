@@ -27,9 +27,7 @@ pub type SharedOracle = Arc<Mutex<Oracle>>;
 
 /// Locks the oracle.
 pub fn lock(oracle: &SharedOracle) -> std::sync::MutexGuard<'_, Oracle> {
-    oracle
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
+    oracle.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 impl Executors {
@@ -46,18 +44,10 @@ impl Executors {
         oracle: &SharedOracle,
     ) -> anyhow::Result<Self> {
         let ready = Arc::new(AtomicUsize::new(0));
-        let mut executors = Self {
-            processes: Vec::new(),
-            _stdins: Vec::new(),
-        };
+        let mut executors = Self { processes: Vec::new(), _stdins: Vec::new() };
         for number in 1..=count {
             let name = format!("executor-{number}");
-            let mut arguments = vec![
-                ROLE.into(),
-                name.clone().into(),
-                topic.into(),
-                IN_FLIGHT.to_string().into(),
-            ];
+            let mut arguments = vec![ROLE.into(), name.clone().into(), topic.into(), IN_FLIGHT.to_string().into()];
             arguments.extend(endpoints.iter().map(Into::into));
             let mut process = Process::start(Program {
                 log: log_in.join(format!("{name}.log")),
@@ -67,9 +57,7 @@ impl Executors {
                 environment: Vec::new(),
                 piped: true,
             })?;
-            let (stdin, stdout) = process
-                .pipes()
-                .ok_or_else(|| anyhow::anyhow!("executor without pipes"))?;
+            let (stdin, stdout) = process.pipes().ok_or_else(|| anyhow::anyhow!("executor without pipes"))?;
             executors._stdins.push(stdin);
             executors.processes.push(process);
             let (oracle, ready) = (oracle.clone(), ready.clone());
@@ -79,10 +67,7 @@ impl Executors {
         while ready.load(Ordering::Acquire) < count {
             executors.none_exited()?;
             if std::time::Instant::now() > deadline {
-                anyhow::bail!(
-                    "{} of {count} executors connected within 30 s",
-                    ready.load(Ordering::Acquire)
-                );
+                anyhow::bail!("{} of {count} executors connected within 30 s", ready.load(Ordering::Acquire));
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
@@ -97,10 +82,7 @@ impl Executors {
     pub fn none_exited(&mut self) -> anyhow::Result<()> {
         for (number, process) in (1..).zip(&mut self.processes) {
             if let Some(status) = process.exited()? {
-                anyhow::bail!(
-                    "executor {number} exited, {status}: {}",
-                    process.log_tail(5)
-                );
+                anyhow::bail!("executor {number} exited, {status}: {}", process.log_tail(5));
             }
         }
         Ok(())

@@ -81,27 +81,16 @@ pub async fn singles(
 }
 
 /// Schedules a batch of one partition, with repeats of what did not get a definite answer; returns how many did well.
-pub async fn batch(
-    router: &Router,
-    load: &Load,
-    partition: u32,
-    mut items: Vec<(u64, i64)>,
-    burst: bool,
-) -> u64 {
+pub async fn batch(router: &Router, load: &Load, partition: u32, mut items: Vec<(u64, i64)>, burst: bool) -> u64 {
     {
         let mut oracle = lock(&load.oracle);
-        items
-            .iter()
-            .for_each(|(number, due_ms)| oracle.ask(*number, *due_ms, burst));
+        items.iter().for_each(|(number, due_ms)| oracle.ask(*number, *due_ms, burst));
     }
     let deadline = Instant::now() + CALL_WITHIN;
     let mut done = 0;
     while !items.is_empty() {
         let request = v1::BatchScheduleRequest {
-            items: items
-                .iter()
-                .map(|(number, due_ms)| load.request(*number, *due_ms))
-                .collect(),
+            items: items.iter().map(|(number, due_ms)| load.request(*number, *due_ms)).collect(),
         };
         let answer = router
             .call(
@@ -182,11 +171,7 @@ pub async fn batches(
             let mut latency = Times::default();
             let mut partition = u32::try_from(turn).unwrap_or(0) % router.partitions();
             while !meter.is_over() {
-                let items = load
-                    .of(partition, size)
-                    .into_iter()
-                    .map(|number| (number, due_ms(number)))
-                    .collect();
+                let items = load.of(partition, size).into_iter().map(|number| (number, due_ms(number))).collect();
                 let asked = Instant::now();
                 let done = batch(&router, &load, partition, items, false).await;
                 meter.count(done, asked, &mut latency);
@@ -214,19 +199,14 @@ pub async fn preload(
     for caller in 0..CALLERS.max(router.partitions()) {
         let partition = caller % router.partitions();
         // Equal shares per partition, and of those per caller of the partition.
-        let sharing =
-            u64::from((CALLERS.max(router.partitions()) - partition).div_ceil(router.partitions()));
+        let sharing = u64::from((CALLERS.max(router.partitions()) - partition).div_ceil(router.partitions()));
         let part = share(count, partitions, u64::from(partition));
         let mut left = share(part, sharing, u64::from(caller / router.partitions()));
         let (router, load, moved) = (router.clone(), load.clone(), moved.clone());
         callers.spawn(async move {
             while left > 0 {
                 let size = usize::try_from(left.min(SIZE)).unwrap_or(0);
-                let items = load
-                    .of(partition, size)
-                    .into_iter()
-                    .map(|number| (number, due_ms(number)))
-                    .collect();
+                let items = load.of(partition, size).into_iter().map(|number| (number, due_ms(number))).collect();
                 batch(&router, &load, partition, items, burst).await;
                 moved(size as u64);
                 left -= size as u64;
@@ -254,10 +234,8 @@ pub async fn open_loop(
     let mut calls = JoinSet::new();
     let mut made = 0;
     while !meter.is_over() {
-        let to_be_made = u64::try_from(start.elapsed().as_micros())
-            .unwrap_or(u64::MAX)
-            .saturating_mul(rate)
-            / 1_000_000;
+        let to_be_made =
+            u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX).saturating_mul(rate) / 1_000_000;
         while made < to_be_made {
             let asked = start + Duration::from_micros(made.saturating_mul(1_000_000) / rate.max(1));
             made += 1;
@@ -287,10 +265,7 @@ mod tests {
     fn shares_add_up() {
         for whole in [0, 1, 7, 100] {
             for among in 1..9 {
-                assert_eq!(
-                    (0..among).map(|at| share(whole, among, at)).sum::<u64>(),
-                    whole
-                );
+                assert_eq!((0..among).map(|at| share(whole, among, at)).sum::<u64>(), whole);
             }
         }
     }

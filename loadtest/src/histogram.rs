@@ -11,18 +11,14 @@ const MAX_US: u64 = 3_600_000_000;
 
 impl Default for Times {
     fn default() -> Self {
-        Self(
-            Histogram::new_with_bounds(1, MAX_US, 3)
-                .unwrap_or_else(|error| unreachable!("constant bounds: {error}")),
-        )
+        Self(Histogram::new_with_bounds(1, MAX_US, 3).unwrap_or_else(|error| unreachable!("constant bounds: {error}")))
     }
 }
 
 impl Times {
     /// Adds one; below zero counts as zero, beyond an hour as an hour.
     pub fn add_us(&mut self, us: i64) {
-        self.0
-            .saturating_record(u64::try_from(us).unwrap_or(0).clamp(1, MAX_US));
+        self.0.saturating_record(u64::try_from(us).unwrap_or(0).clamp(1, MAX_US));
     }
 
     /// Adds all of another.
@@ -40,10 +36,7 @@ impl Times {
     /// The percentiles of a report.
     #[must_use]
     pub fn percentiles(&self) -> Percentiles {
-        #[expect(
-            clippy::cast_precision_loss,
-            reason = "an hour in microseconds fits the mantissa"
-        )]
+        #[expect(clippy::cast_precision_loss, reason = "an hour in microseconds fits the mantissa")]
         let ms = |us: u64| (us as f64) / 1_000.0;
         if self.0.is_empty() {
             return Percentiles::default();

@@ -54,37 +54,16 @@ impl std::fmt::Display for Said<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Ready => write!(f, "R"),
-            Self::Delivered {
-                id,
-                generation,
-                attempt,
-                partition,
-                due_ms,
-                fired_ms,
-                received_us,
-            } => {
-                write!(
-                    f,
-                    "D {id} {generation} {attempt} {partition} {due_ms} {fired_ms} {received_us}"
-                )
+            Self::Delivered { id, generation, attempt, partition, due_ms, fired_ms, received_us } => {
+                write!(f, "D {id} {generation} {attempt} {partition} {due_ms} {fired_ms} {received_us}")
             }
-            Self::Answered {
-                id,
-                generation,
-                verdict,
-                partition,
-                stream_term,
-                answered_us,
-            } => {
+            Self::Answered { id, generation, verdict, partition, stream_term, answered_us } => {
                 let verdict = match verdict {
                     Verdict::Accepted => 'A',
                     Verdict::Already => 'D',
                     Verdict::Other => 'O',
                 };
-                write!(
-                    f,
-                    "C {id} {generation} {verdict} {partition} {stream_term} {answered_us}"
-                )
+                write!(f, "C {id} {generation} {verdict} {partition} {stream_term} {answered_us}")
             }
         }
     }

@@ -48,35 +48,25 @@ impl Load {
             partitions,
             payload_bytes,
             pool: pool.into(),
-            dealer: Mutex::new(Dealer {
-                next: 0,
-                waiting: vec![VecDeque::new(); partitions as usize],
-            }),
+            dealer: Mutex::new(Dealer { next: 0, waiting: vec![VecDeque::new(); partitions as usize] }),
         }
     }
 
     /// The next number, whichever partition it goes to.
     pub fn any(&self) -> u64 {
-        let mut dealer = self
-            .dealer
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut dealer = self.dealer.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         dealer.next += 1;
         dealer.next - 1
     }
 
     /// The next `count` numbers whose ids live in `partition`.
     pub fn of(&self, partition: u32, count: usize) -> Vec<u64> {
-        let mut dealer = self
-            .dealer
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut dealer = self.dealer.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let at = partition as usize % dealer.waiting.len();
         while dealer.waiting[at].len() < count {
             let number = dealer.next;
             dealer.next += 1;
-            let place =
-                harness::route::partition("default", &self.id(number), self.partitions) as usize;
+            let place = harness::route::partition("default", &self.id(number), self.partitions) as usize;
             dealer.waiting[place].push_back(number);
         }
         dealer.waiting[at].drain(..count).collect()

@@ -53,11 +53,7 @@ fn measure() -> ExitCode {
     match on_runtime(run(&arguments)) {
         Ok(Some(report)) => {
             println!("{}", report.table());
-            if report.problems().is_empty() {
-                ExitCode::SUCCESS
-            } else {
-                ExitCode::FAILURE
-            }
+            if report.problems().is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
         Ok(None) => {
             eprintln!("interrupted");
@@ -87,9 +83,5 @@ async fn run(arguments: &Arguments) -> anyhow::Result<Option<Report>> {
 }
 
 fn on_runtime<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()?
-        .block_on(work)
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?.block_on(work)
 }

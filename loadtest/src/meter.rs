@@ -43,10 +43,7 @@ impl Meter {
         let Some(since) = now.checked_duration_since(self.start) else {
             return;
         };
-        if let Some(second) = self
-            .seconds
-            .get(usize::try_from(since.as_secs()).unwrap_or(usize::MAX))
-        {
+        if let Some(second) = self.seconds.get(usize::try_from(since.as_secs()).unwrap_or(usize::MAX)) {
             second.fetch_add(items, Ordering::Relaxed);
             latency.add_us(i64::try_from((now - asked).as_micros()).unwrap_or(i64::MAX));
         }
@@ -54,19 +51,13 @@ impl Meter {
 
     /// Adds the latencies one caller kept.
     pub fn keep(&self, latency: &Times) {
-        self.latency
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .merge(latency);
+        self.latency.lock().unwrap_or_else(std::sync::PoisonError::into_inner).merge(latency);
     }
 
     /// All latencies kept.
     #[must_use]
     pub fn latency(&self) -> Times {
-        self.latency
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .clone()
+        self.latency.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
 
     /// Per second over the whole run.
@@ -79,17 +70,11 @@ impl Meter {
     #[must_use]
     pub fn peak(&self) -> f64 {
         let by_second = self.by_second();
-        by_second
-            .windows(by_second.len().clamp(1, 10))
-            .map(mean)
-            .fold(0.0, f64::max)
+        by_second.windows(by_second.len().clamp(1, 10)).map(mean).fold(0.0, f64::max)
     }
 
     fn by_second(&self) -> Vec<u64> {
-        self.seconds
-            .iter()
-            .map(|second| second.load(Ordering::Relaxed))
-            .collect()
+        self.seconds.iter().map(|second| second.load(Ordering::Relaxed)).collect()
     }
 }
 
@@ -113,10 +98,7 @@ mod tests {
 
         let meter = Meter::new(Duration::ZERO, 20);
         meter.count(40, Instant::now(), &mut latency);
-        assert_eq!(
-            (meter.sustained(), meter.peak(), latency.len()),
-            (2.0, 4.0, 1)
-        );
+        assert_eq!((meter.sustained(), meter.peak(), latency.len()), (2.0, 4.0, 1));
         assert!(!meter.is_over());
     }
 }

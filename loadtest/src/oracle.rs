@@ -106,12 +106,7 @@ impl Oracle {
             self.fates.resize(at + 1, Fate::default());
         }
         self.asked += 1;
-        self.fates[at] = Fate {
-            asked: true,
-            due_ms,
-            burst,
-            ..Fate::default()
-        };
+        self.fates[at] = Fate { asked: true, due_ms, burst, ..Fate::default() };
     }
 
     /// The number of an id of ours.
@@ -145,23 +140,10 @@ impl Oracle {
     pub fn hear(&mut self, said: &Said<'_>) {
         match said {
             Said::Ready => {}
-            Said::Delivered {
-                id,
-                due_ms,
-                fired_ms,
-                received_us,
-                ..
-            } => {
+            Said::Delivered { id, due_ms, fired_ms, received_us, .. } => {
                 self.deliver(id, *due_ms, *fired_ms, *received_us);
             }
-            Said::Answered {
-                id,
-                verdict,
-                partition,
-                stream_term,
-                answered_us,
-                ..
-            } => {
+            Said::Answered { id, verdict, partition, stream_term, answered_us, .. } => {
                 self.complete(id, *verdict, *partition, *stream_term, *answered_us);
             }
         }
@@ -183,24 +165,13 @@ impl Oracle {
         if first {
             self.delivered += 1;
             let late_us = received_us - due_ms * 1_000;
-            if burst {
-                self.lateness_burst.add_us(late_us)
-            } else {
-                self.lateness.add_us(late_us)
-            }
+            if burst { self.lateness_burst.add_us(late_us) } else { self.lateness.add_us(late_us) }
         } else {
             self.redelivered += 1;
         }
     }
 
-    fn complete(
-        &mut self,
-        id: &str,
-        verdict: Verdict,
-        partition: u32,
-        stream_term: u64,
-        answered_us: i64,
-    ) {
+    fn complete(&mut self, id: &str, verdict: Verdict, partition: u32, stream_term: u64, answered_us: i64) {
         let Some(number) = self.number(id) else {
             return;
         };
@@ -221,10 +192,7 @@ impl Oracle {
         }
         if let Some(probe) = &mut self.probe
             && answered_us > probe.since_us
-            && probe
-                .terms
-                .get(&partition)
-                .is_some_and(|term| stream_term > *term)
+            && probe.terms.get(&partition).is_some_and(|term| stream_term > *term)
         {
             let found = probe.found_us.entry(partition).or_insert(answered_us);
             *found = (*found).min(answered_us);
@@ -233,24 +201,15 @@ impl Oracle {
 
     /// From now on, looks for the first completion of each of these partitions in a newer term.
     pub fn probe(&mut self, since_us: i64, terms: BTreeMap<u32, u64>) {
-        self.probe = Some(Probe {
-            since_us,
-            terms,
-            found_us: BTreeMap::new(),
-        });
+        self.probe = Some(Probe { since_us, terms, found_us: BTreeMap::new() });
     }
 
     /// How long each probed partition took; `None` while one is missing.
     #[must_use]
     pub fn probed_us(&self) -> Option<Vec<i64>> {
         let probe = self.probe.as_ref()?;
-        (probe.found_us.len() == probe.terms.len()).then(|| {
-            probe
-                .found_us
-                .values()
-                .map(|found| found - probe.since_us)
-                .collect()
-        })
+        (probe.found_us.len() == probe.terms.len())
+            .then(|| probe.found_us.values().map(|found| found - probe.since_us).collect())
     }
 
     /// A final read or a list shows it: counts as accounted for in scenarios that fire nothing.
@@ -281,11 +240,7 @@ impl Oracle {
     /// What it all comes to, for triggers due before `until_ms`.
     #[must_use]
     pub fn tally(&self, until_ms: i64) -> Tally {
-        let twice = self
-            .fates
-            .iter()
-            .filter(|fate| fate.completions > 1)
-            .count() as u64;
+        let twice = self.fates.iter().filter(|fate| fate.completions > 1).count() as u64;
         Tally {
             count: self.asked,
             acknowledged: self.acknowledged,
@@ -329,29 +284,19 @@ impl Oracle {
 
     /// Acknowledged numbers.
     pub fn acknowledged(&self) -> impl Iterator<Item = u64> {
-        (0..)
-            .zip(&self.fates)
-            .filter(|(_, fate)| fate.generation != 0)
-            .map(|(number, _)| number)
+        (0..).zip(&self.fates).filter(|(_, fate)| fate.generation != 0).map(|(number, _)| number)
     }
 
     /// Terms that are waited for, for a message.
     #[must_use]
     pub fn unprobed(&self) -> BTreeSet<u32> {
         self.probe.as_ref().map_or_else(BTreeSet::new, |probe| {
-            probe
-                .terms
-                .keys()
-                .filter(|partition| !probe.found_us.contains_key(partition))
-                .copied()
-                .collect()
+            probe.terms.keys().filter(|partition| !probe.found_us.contains_key(partition)).copied().collect()
         })
     }
 
     fn fate(&mut self, number: u64) -> Option<&mut Fate> {
-        self.fates
-            .get_mut(usize::try_from(number).ok()?)
-            .filter(|fate| fate.asked)
+        self.fates.get_mut(usize::try_from(number).ok()?).filter(|fate| fate.asked)
     }
 }
 
@@ -363,26 +308,11 @@ mod tests {
     const DUE_MS: i64 = 1_000;
 
     fn delivered(id: &str, received_us: i64) -> Said<'_> {
-        Said::Delivered {
-            id,
-            generation: 5,
-            attempt: 1,
-            partition: 0,
-            due_ms: DUE_MS,
-            fired_ms: DUE_MS,
-            received_us,
-        }
+        Said::Delivered { id, generation: 5, attempt: 1, partition: 0, due_ms: DUE_MS, fired_ms: DUE_MS, received_us }
     }
 
     fn completed(id: &str, verdict: Verdict) -> Said<'_> {
-        Said::Answered {
-            id,
-            generation: 5,
-            verdict,
-            partition: 0,
-            stream_term: 1,
-            answered_us: DUE_MS * 1_000 + 900,
-        }
+        Said::Answered { id, generation: 5, verdict, partition: 0, stream_term: 1, answered_us: DUE_MS * 1_000 + 900 }
     }
 
     /// Ten triggers whose life `live` tells.
@@ -411,10 +341,7 @@ mod tests {
     #[test]
     fn a_good_run_is_good() {
         let tally = run(|oracle, _, id| good(oracle, id));
-        assert_eq!(
-            (tally.count, tally.acknowledged, tally.completed),
-            (10, 10, 10)
-        );
+        assert_eq!((tally.count, tally.acknowledged, tally.completed), (10, 10, 10));
         assert!(verdict(&tally).is_empty(), "{tally:?}");
     }
 

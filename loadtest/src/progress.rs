@@ -27,19 +27,15 @@ impl Progress {
     /// A bar of `length` things called `name`.
     #[must_use]
     pub fn bar(&self, name: &'static str, length: u64) -> ProgressBar {
-        let style = ProgressStyle::with_template(
-            "  {prefix:12} {bar:40} {human_pos}/{human_len} {per_sec}",
-        )
-        .unwrap_or_else(|_| ProgressStyle::default_bar());
-        self.bars
-            .add(ProgressBar::new(length).with_style(style).with_prefix(name))
+        let style = ProgressStyle::with_template("  {prefix:12} {bar:40} {human_pos}/{human_len} {per_sec}")
+            .unwrap_or_else(|_| ProgressStyle::default_bar());
+        self.bars.add(ProgressBar::new(length).with_style(style).with_prefix(name))
     }
 
     /// A line that shows what the oracle knows, four times a second, until dropped.
     #[must_use]
     pub fn live(&self, oracle: &SharedOracle) -> Live {
-        let style = ProgressStyle::with_template("  {spinner} {msg}")
-            .unwrap_or_else(|_| ProgressStyle::default_bar());
+        let style = ProgressStyle::with_template("  {spinner} {msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
         let line = self.bars.add(ProgressBar::no_length().with_style(style));
         let task = tokio::spawn({
             let (line, oracle, hidden) = (line.clone(), oracle.clone(), self.bars.is_hidden());

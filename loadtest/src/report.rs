@@ -104,10 +104,7 @@ impl Report {
             problems.push(format!("{} acknowledged triggers were lost", self.lost));
         }
         if self.duplicates > 0 {
-            problems.push(format!(
-                "{} triggers were completed twice, or never asked for",
-                self.duplicates
-            ));
+            problems.push(format!("{} triggers were completed twice, or never asked for", self.duplicates));
         }
         if self.early > 0 {
             problems.push(format!("{} triggers fired early", self.early));
@@ -116,10 +113,7 @@ impl Report {
             problems.push("nothing was tried".into());
         }
         if !self.faults && self.ok * 100 < self.count * 99 {
-            problems.push(format!(
-                "{} of {} succeeded, less than 99 %",
-                self.ok, self.count
-            ));
+            problems.push(format!("{} of {} succeeded, less than 99 %", self.ok, self.count));
         }
         problems
     }
@@ -131,8 +125,7 @@ impl Report {
     /// When the file cannot be written.
     pub fn write(&self, file: &Path) -> anyhow::Result<()> {
         let text = serde_json::to_string_pretty(self)?;
-        std::fs::write(file, text + "\n")
-            .map_err(|error| anyhow::anyhow!("cannot write {}: {error}", file.display()))
+        std::fs::write(file, text + "\n").map_err(|error| anyhow::anyhow!("cannot write {}: {error}", file.display()))
     }
 
     /// The table for people.
@@ -140,10 +133,7 @@ impl Report {
     pub fn table(&self) -> String {
         let mut rows: Vec<(String, String)> = vec![
             ("scenario".into(), self.scenario.clone()),
-            (
-                "nodes / partitions".into(),
-                format!("{} / {}", self.nodes, self.partitions),
-            ),
+            ("nodes / partitions".into(), format!("{} / {}", self.nodes, self.partitions)),
             ("asked for".into(), grouped(self.count)),
             ("ok".into(), grouped(self.ok)),
         ];
@@ -164,24 +154,12 @@ impl Report {
             rows.push(("lateness".into(), self.lateness_ms.to_string()));
         }
         if self.drain_s > 0.0 {
-            rows.push((
-                "burst drained after".into(),
-                format!("{:.3} s", self.drain_s),
-            ));
+            rows.push(("burst drained after".into(), format!("{:.3} s", self.drain_s)));
         }
         if self.rss_bytes_max > 0 {
-            rows.push((
-                "written per trigger".into(),
-                format!("{:.0} bytes", self.bytes_written_per_trigger),
-            ));
-            rows.push((
-                "largest memory of a node".into(),
-                format!("{} MiB", self.rss_bytes_max >> 20),
-            ));
-            rows.push((
-                "processor time of nodes".into(),
-                format!("{:.1} s", self.cpu_s),
-            ));
+            rows.push(("written per trigger".into(), format!("{:.0} bytes", self.bytes_written_per_trigger)));
+            rows.push(("largest memory of a node".into(), format!("{} MiB", self.rss_bytes_max >> 20)));
+            rows.push(("processor time of nodes".into(), format!("{:.1} s", self.cpu_s)));
         }
         for (name, value) in &self.more {
             rows.push((name.replace('_', " "), shown(value)));

@@ -51,17 +51,12 @@ impl Router {
         let nodes = endpoints
             .iter()
             .map(|endpoint| {
-                let channels: harness::Result<Vec<Channel>> = (0..CONNECTIONS)
-                    .map(|_| caller::channel(endpoint))
-                    .collect();
+                let channels: harness::Result<Vec<Channel>> =
+                    (0..CONNECTIONS).map(|_| caller::channel(endpoint)).collect();
                 Ok((endpoint.clone(), channels?))
             })
             .collect::<anyhow::Result<Vec<_>>>()?;
-        let shared = Arc::new(Shared {
-            nodes,
-            leaders: RwLock::default(),
-            kick: Notify::new(),
-        });
+        let shared = Arc::new(Shared { nodes, leaders: RwLock::default(), kick: Notify::new() });
         let deadline = Instant::now() + Duration::from_secs(5);
         while shared.refresh().await == 0 {
             if Instant::now() > deadline {
@@ -69,31 +64,18 @@ impl Router {
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        let partitions = shared
-            .read()
-            .keys()
-            .max()
-            .map_or(1, |partition| partition + 1);
+        let partitions = shared.read().keys().max().map_or(1, |partition| partition + 1);
         let follower = tokio::spawn({
             let shared = shared.clone();
             async move {
                 loop {
-                    drop(
-                        tokio::time::timeout(Duration::from_millis(500), shared.kick.notified())
-                            .await,
-                    );
+                    drop(tokio::time::timeout(Duration::from_millis(500), shared.kick.notified()).await);
                     shared.refresh().await;
                     tokio::time::sleep(Duration::from_millis(20)).await;
                 }
             }
         });
-        Ok(Self {
-            shared,
-            partitions,
-            unrouted,
-            next: AtomicUsize::new(0),
-            follower,
-        })
+        Ok(Self { shared, partitions, unrouted, next: AtomicUsize::new(0), follower })
     }
 
     /// How many partitions there are.
@@ -112,11 +94,7 @@ impl Router {
     #[must_use]
     pub fn channel(&self, partition: u32) -> Channel {
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
-        let leader = if self.unrouted {
-            None
-        } else {
-            self.shared.read().get(&partition).map(|(node, _)| *node)
-        };
+        let leader = if self.unrouted { None } else { self.shared.read().get(&partition).map(|(node, _)| *node) };
         let (_, channels) = &self.shared.nodes[leader.unwrap_or(turn % self.shared.nodes.len())];
         channels[turn / self.shared.nodes.len() % channels.len()].clone()
     }
@@ -143,12 +121,7 @@ impl Router {
     {
         let deadline = Instant::now() + within;
         loop {
-            let problem = match tokio::time::timeout(
-                ATTEMPT_WITHIN,
-                attempt(self.channel(partition)),
-            )
-            .await
-            {
+            let problem = match tokio::time::timeout(ATTEMPT_WITHIN, attempt(self.channel(partition))).await {
                 Ok(Ok(response)) => return Ok(response.into_inner()),
                 Ok(Err(status)) => Problem::from(status),
                 Err(_) => Problem::from(tonic::Status::deadline_exceeded("no answer in time")),
@@ -171,9 +144,7 @@ impl Drop for Router {
 
 impl Shared {
     fn read(&self) -> std::sync::RwLockReadGuard<'_, Leaders> {
-        self.leaders
-            .read()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.leaders.read().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// Asks all nodes; returns how many partitions have a known leader.
@@ -181,32 +152,14 @@ impl Shared {
         let asked = self.nodes.iter().map(|(_, channels)| {
             let mut client = caller::executor(channels[0].clone());
             async move {
-                tokio::time::timeout(
-                    Duration::from_millis(500),
-                    client.leaders(v1::LeadersRequest {}),
-                )
-                .await
-                .ok()?
-                .ok()
+                tokio::time::timeout(Duration::from_millis(500), client.leaders(v1::LeadersRequest {})).await.ok()?.ok()
             }
         });
         let answers = futures::future::join_all(asked).await;
-        let mut leaders = self
-            .leaders
-            .write()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        for leader in answers
-            .into_iter()
-            .flatten()
-            .flat_map(|answer| answer.into_inner().leaders)
-        {
-            let at = self
-                .nodes
-                .iter()
-                .position(|(endpoint, _)| strip(endpoint) == strip(&leader.endpoint));
-            let newer = leaders
-                .get(&leader.partition)
-                .is_none_or(|(_, term)| leader.term >= *term);
+        let mut leaders = self.leaders.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        for leader in answers.into_iter().flatten().flat_map(|answer| answer.into_inner().leaders) {
+            let at = self.nodes.iter().position(|(endpoint, _)| strip(endpoint) == strip(&leader.endpoint));
+            let newer = leaders.get(&leader.partition).is_none_or(|(_, term)| leader.term >= *term);
             if let Some(at) = at.filter(|_| newer) {
                 leaders.insert(leader.partition, (at, leader.term));
             }
@@ -216,9 +169,5 @@ impl Shared {
 }
 
 fn strip(endpoint: &str) -> &str {
-    endpoint
-        .rsplit("://")
-        .next()
-        .unwrap_or(endpoint)
-        .trim_end_matches('/')
+    endpoint.rsplit("://").next().unwrap_or(endpoint).trim_end_matches('/')
 }

@@ -45,16 +45,11 @@ impl Target {
                     within: Some(arguments.dir.clone()),
                     ..Options::default()
                 }
-                .with(
-                    "raft.sync_delay",
-                    &format!("\"{}ms\"", arguments.sync_delay.as_millis()),
-                );
+                .with("raft.sync_delay", &format!("\"{}ms\"", arguments.sync_delay.as_millis()));
                 Some(Cluster::start(options).await?)
             }
         };
-        let endpoints = cluster
-            .as_ref()
-            .map_or_else(|| arguments.endpoint.clone(), Cluster::endpoints);
+        let endpoints = cluster.as_ref().map_or_else(|| arguments.endpoint.clone(), Cluster::endpoints);
         let router = Arc::new(Router::new(&endpoints, arguments.unrouted).await?);
         let (file_system, sync_p50) = match &cluster {
             Some(cluster) => disk(cluster.root())?,
@@ -74,11 +69,7 @@ impl Target {
     /// A report that says what it was measured on.
     #[must_use]
     pub fn report(&self, scenario: &str) -> Report {
-        let mut report = Report::new(
-            scenario,
-            self.endpoints.len() as u64,
-            self.router.partitions(),
-        );
+        let mut report = Report::new(scenario, self.endpoints.len() as u64, self.router.partitions());
         describe_disk(&mut report, &self.file_system, self.sync_p50);
         report.add("sync_delay_ms", self.sync_delay.as_secs_f64() * 1_000.0);
         report
@@ -91,9 +82,7 @@ impl Target {
         report.rss_bytes_max = usage.rss_bytes_max;
         // A node that was killed takes its share with it.
         report.cpu_s = (usage.cpu_s - self.before.cpu_s).max(0.0);
-        let written = usage
-            .written_bytes
-            .saturating_sub(self.before.written_bytes);
+        let written = usage.written_bytes.saturating_sub(self.before.written_bytes);
         #[expect(clippy::cast_precision_loss, reason = "a mean for people")]
         if report.count > 0 {
             report.bytes_written_per_trigger = written as f64 / report.count as f64;
@@ -106,9 +95,7 @@ impl Target {
     ///
     /// When it is not.
     pub fn own(&mut self) -> anyhow::Result<&mut Cluster> {
-        self.cluster
-            .as_mut()
-            .context("this takes a cluster of our own: --spawn")
+        self.cluster.as_mut().context("this takes a cluster of our own: --spawn")
     }
 }
 
@@ -120,10 +107,7 @@ impl Target {
 pub fn disk(directory: &Path) -> anyhow::Result<(String, Duration)> {
     let file_system = proc_stat::file_system(directory);
     if file_system == "tmpfs" || file_system == "ramfs" {
-        bail!(
-            "{} lies on {file_system}, where syncs cost nothing: give --dir on a disk",
-            directory.display()
-        );
+        bail!("{} lies on {file_system}, where syncs cost nothing: give --dir on a disk", directory.display());
     }
     Ok((file_system, proc_stat::sync_p50(directory)?))
 }
@@ -140,9 +124,7 @@ fn provide_server() -> anyhow::Result<()> {
         harness::binary::find("bosingakd")?;
         return Ok(());
     }
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .unwrap_or(Path::new("."));
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."));
     let directory = harness::binary::directory()?;
     let built = modified(&directory.join("bosingakd"));
     if !workspace.join("Cargo.toml").is_file() {
@@ -154,18 +136,9 @@ fn provide_server() -> anyhow::Result<()> {
         return Ok(());
     }
     let target = directory.parent().unwrap_or(&directory);
-    eprintln!(
-        "building bosingakd, which is absent or older than its sources (the first time takes 15 minutes)"
-    );
+    eprintln!("building bosingakd, which is absent or older than its sources (the first time takes 15 minutes)");
     let status = Command::new("cargo")
-        .args([
-            "build",
-            "--release",
-            "--package",
-            "bosingak-server",
-            "--bin",
-            "bosingakd",
-        ])
+        .args(["build", "--release", "--package", "bosingak-server", "--bin", "bosingakd"])
         .current_dir(workspace)
         .env("CARGO_TARGET_DIR", target)
         .status()
@@ -174,10 +147,7 @@ fn provide_server() -> anyhow::Result<()> {
         bail!("bosingakd does not build");
     }
     // Cargo leaves the file alone when nothing it looks at changed; then it is as new as it can be.
-    if let Ok(file) = std::fs::File::options()
-        .append(true)
-        .open(directory.join("bosingakd"))
-    {
+    if let Ok(file) = std::fs::File::options().append(true).open(directory.join("bosingakd")) {
         drop(file.set_modified(SystemTime::now()));
     }
     Ok(())
@@ -185,15 +155,12 @@ fn provide_server() -> anyhow::Result<()> {
 
 fn newest_source(workspace: &Path) -> SystemTime {
     let mut newest = SystemTime::UNIX_EPOCH;
-    let mut places: Vec<PathBuf> = ["scheduler", "raft", "api"]
-        .map(|place| workspace.join(place))
-        .into();
+    let mut places: Vec<PathBuf> = ["scheduler", "raft", "api"].map(|place| workspace.join(place)).into();
     while let Some(place) = places.pop() {
         let entries = std::fs::read_dir(&place).into_iter().flatten().flatten();
         for path in entries.map(|entry| entry.path()) {
-            let is_source = path
-                .extension()
-                .is_some_and(|ending| ["rs", "proto", "toml"].iter().any(|of| ending == *of));
+            let is_source =
+                path.extension().is_some_and(|ending| ["rs", "proto", "toml"].iter().any(|of| ending == *of));
             if path.is_dir() {
                 places.push(path);
             } else if is_source {
@@ -205,7 +172,5 @@ fn newest_source(workspace: &Path) -> SystemTime {
 }
 
 fn modified(path: &Path) -> Option<SystemTime> {
-    path.metadata()
-        .and_then(|metadata| metadata.modified())
-        .ok()
+    path.metadata().and_then(|metadata| metadata.modified()).ok()
 }

@@ -282,6 +282,8 @@ fn polls_hand_out_work_that_is_reported_by_calls() {
         w.d.close(session);
     }
     assert_eq!(ids(&got), ["0", "1", "2", "3"]);
+    w.settle();
+    assert!(w.store.rows.values().all(|live| live.attempt == 0), "no attempt is over");
     let outcomes = got.iter().map(|(_, delivery)| outcome(delivery, success())).collect();
     w.d.report(w.now, Origin::Call(9), &"a".into(), outcomes);
     w.settle();
@@ -332,4 +334,42 @@ fn made_up_reports_are_answered_by_the_log() {
     w.d.credit(w.now, SessionId(99), 5);
     w.d.close(SessionId(99));
     w.d.drain(SessionId(99));
+}
+
+/// Red when `decided` looks at the row again instead of resuming: the same success is then refused without end.
+#[test]
+fn a_success_whose_business_command_is_refused_stays_with_its_executor() {
+    let mut w = world();
+    let topic = w.topic("shop", "send");
+    w.schedule(topic, Class::Normal, 2_000, "x", "");
+    let a = w.open("a", "shop", &["send"], 2);
+    w.advance(2_000);
+    let delivered = of(&w.settle(), a);
+    w.wait(10_000);
+    w.report(a, &delivered, Done::Success { business: Bytes::from_static(REFUSED) });
+    assert!(w.settle().is_empty());
+    assert!(matches!(w.results.pop().unwrap().1.verdict, Verdict::Refused(_)));
+    let session = w.d.status().sessions.remove(0);
+    assert_eq!((session.in_flight, w.d.next_wake()), (1, Some(Timestamp::from_millis(42_000))));
+    w.report(a, &delivered, Done::Fail { error: "no such order".into() });
+    w.settle();
+    assert_eq!((w.results.pop().unwrap().1.verdict, w.store.dead.len()), (Verdict::Accepted, 1));
+    assert_eq!(w.d.status().sessions.remove(0).in_flight, 0);
+}
+
+/// Red when `look_again` does not set the cursor back.
+#[test]
+fn what_the_log_left_alive_is_delivered_again() {
+    let mut w = world();
+    let topic = w.topic("shop", "send");
+    w.schedule(topic, Class::Normal, 2_000, "x", "");
+    w.schedule(topic, Class::Normal, 2_000, "y", "");
+    let a = w.open("a", "shop", &["send"], 10);
+    w.advance(2_000);
+    let first = of(&w.settle(), a);
+    let error = String::from_utf8(REFUSED.to_vec()).unwrap();
+    w.report(a, &first[..1], Done::Retry { error, after: Delay::ZERO });
+    let again = of(&w.settle(), a);
+    assert_eq!((again.len(), &*again[0].row.id, again[0].row.attempt), (1, "x", 1));
+    assert!(again[0].token > first[1].token);
 }

@@ -285,8 +285,8 @@ proptest! {
     /// Credit is never exceeded, no attempt is handed out twice in a term, nothing adopted is handed out while its
     /// lease runs, order is kept per shard, nothing is forgotten, and each trigger ends once.
     ///
-    /// Red when `room` returns `in_flight_max`, `newly_due` does nothing, `look_again` does not set the cursor back,
-    /// `take` does not look at what is held, or `share` in lanes.rs does not sort.
+    /// Red when `room` returns `in_flight_max`, `newly_due` does nothing, `take` does not look at
+    /// what is held, or `share` in lanes.rs does not sort.
     #[test]
     fn whatever_happens_everything_ends_once(events in prop::collection::vec(event(), 1..250)) {
         let mut run = Run::new();

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::stream::{FuturesUnordered, StreamExt};
+use scheduler::command::Kind;
 use scheduler::dispatcher::{
     Action, Config, Decision, Delivery, Dispatcher, Extended, HeldLease, Hello, Marks, Origin, Outcome, OutcomeResult,
     SessionId, Status, Term, Ticket, Topic, Welcome,
@@ -18,6 +19,7 @@ use scheduler::reply::Effect;
 use scheduler::store::StoreError;
 use scheduler::time::Timestamp;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 use crate::error::Error;
 use crate::feed::{Fed, Feed};
@@ -30,7 +32,10 @@ use crate::rows::Source;
 const EVENTS_MAX: usize = 1_024;
 /// Events taken before rows are handed out again.
 const EVENTS_AT_ONCE: usize = 256;
-/// How often floors are raised unasked.
+/// Floors are raised unasked this long after something ended, so that a partition falls silent soon after its last
+/// completion,
+const FLOORS_AFTER: Duration = Duration::from_millis(300);
+/// but no oftener than this.
 const FLOORS_EVERY: Duration = Duration::from_secs(10);
 /// How long to wait for a lease that has run out to be acknowledged again.
 const LEASE_PAUSE: Duration = Duration::from_millis(5);
@@ -223,8 +228,9 @@ impl Runner {
             return error.to_string();
         }
         let mut decisions = FuturesUnordered::new();
-        let mut floors = tokio::time::interval(FLOORS_EVERY);
-        floors.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        // What an earlier leader left behind counts as something that ended.
+        let mut floors = Some(Instant::now() + FLOORS_AFTER);
+        let mut raised: Option<Instant> = None;
         loop {
             let may_send = self.may_send();
             let mut again = false;
@@ -258,8 +264,8 @@ impl Runner {
                     }
                     None => return "the partition's rows were replaced".into(),
                 },
-                Some((ticket, decision)) = decisions.next(), if !decisions.is_empty() => {
-                    let mut decided = vec![(ticket, decision)];
+                Some(decision) = decisions.next(), if !decisions.is_empty() => {
+                    let mut decided = vec![decision];
                     while let Some(Some(next)) = futures::FutureExt::now_or_never(decisions.next()) {
                         decided.push(next);
                     }
@@ -269,7 +275,11 @@ impl Runner {
                         }
                     }
                     let now = self.context.clock.now();
-                    for (ticket, decision) in decided {
+                    for Decided { ticket, decision, may_end } in decided {
+                        if may_end && floors.is_none() {
+                            let soon = Instant::now() + FLOORS_AFTER;
+                            floors = Some(raised.map_or(soon, |raised| soon.max(raised + FLOORS_EVERY)));
+                        }
                         self.dispatcher.decided(now, ticket, decision);
                     }
                 }
@@ -285,7 +295,11 @@ impl Runner {
                         }
                     }
                 }
-                _ = floors.tick() => self.dispatcher.raise_floors(),
+                () = sleep_until(floors) => {
+                    floors = None;
+                    raised = Some(Instant::now());
+                    self.dispatcher.raise_floors();
+                }
                 () = wait => {}
             }
         }
@@ -314,8 +328,11 @@ impl Runner {
                 }
             }
             Action::Propose { ticket, command } => {
+                // Raising a floor ends nothing, and must not be a reason to raise it again.
+                let may_end = !matches!(command, Kind::RaiseFloor(_) | Kind::Release(_));
                 let proposed = self.context.proposer.propose_internal(command);
-                decisions.push(Box::pin(async move { (ticket, decision(proposed).await) }));
+                decisions
+                    .push(Box::pin(async move { Decided { ticket, decision: decision(proposed).await, may_end } }));
             }
             Action::Results { to: Origin::Session(session), results } => {
                 crate::metrics::outcomes(&results);
@@ -445,7 +462,22 @@ impl Runner {
     }
 }
 
-type Deciding = std::pin::Pin<Box<dyn Future<Output = (Ticket, Decision)> + Send>>;
+type Deciding = std::pin::Pin<Box<dyn Future<Output = Decided> + Send>>;
+
+/// What became of a proposal.
+struct Decided {
+    ticket: Ticket,
+    decision: Decision,
+    /// Something may have ended by it.
+    may_end: bool,
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
 
 async fn decision(proposed: Result<crate::proposer::Awaited, Error>) -> Decision {
     let answer = match proposed {

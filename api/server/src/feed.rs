@@ -3,15 +3,15 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use scheduler::Topics;
 use scheduler::forecast::{Grid, Part};
 use scheduler::lane::{Class, LaneId, TopicId};
 use scheduler::machine::{Applied, Machine};
 use scheduler::read;
+use scheduler::record::Topic;
 use scheduler::reply::Effect;
 use scheduler::store::StoreError;
 use scheduler::time::Timestamp;
-use scheduler::Topics;
-use scheduler::record::Topic;
 use scheduler::wheel::{Split, Wheel};
 use tokio::sync::{mpsc, watch};
 

@@ -103,7 +103,9 @@ mod tests {
         let mut metadata = MetadataMap::new();
         let cap = Duration::from_secs(10);
         assert_eq!(time_left(&metadata, cap), cap);
-        for (text, expected) in [("100m", 100), ("2S", 2_000), ("1H", 10_000), ("x", 10_000), ("5é", 10_000), ("", 10_000)] {
+        for (text, expected) in
+            [("100m", 100), ("2S", 2_000), ("1H", 10_000), ("x", 10_000), ("5é", 10_000), ("", 10_000)]
+        {
             let value = tonic::metadata::MetadataValue::try_from(text.as_bytes()).expect("bytes");
             metadata.insert("grpc-timeout", value);
             assert_eq!(time_left(&metadata, cap), Duration::from_millis(expected), "{text}");

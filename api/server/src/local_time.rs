@@ -199,7 +199,8 @@ impl Zones {
         };
         let moment = moment.map_err(|_| Error::Range { date_time: text.clone() })?;
         // Never before the moment asked for: a part of a millisecond counts as a whole one.
-        let ms = moment.as_nanosecond().div_euclid(1_000_000) + i128::from(moment.as_nanosecond().rem_euclid(1_000_000) != 0);
+        let ms = moment.as_nanosecond().div_euclid(1_000_000)
+            + i128::from(moment.as_nanosecond().rem_euclid(1_000_000) != 0);
         if agrees(&name, local, moment) == Some(false) {
             tracing::debug!(zone = name, local = text, "chrono-tz resolves this local time to another moment");
         }
@@ -330,9 +331,18 @@ mod tests {
 
     #[test]
     fn only_a_date_and_a_time_will_do() {
-        for text in ["", "2027-02-14", "2027-02-30T00:00", "2027-02-14T25:00", "2027-02-14T00:00Z", "2027-02-14 00:00",
-            "2027-02-14T00:00+09:00", "tomorrow", "2027-02-14T00:00[Asia/Seoul]", "２０２７-02-14T00:00"]
-        {
+        for text in [
+            "",
+            "2027-02-14",
+            "2027-02-30T00:00",
+            "2027-02-14T25:00",
+            "2027-02-14T00:00Z",
+            "2027-02-14 00:00",
+            "2027-02-14T00:00+09:00",
+            "tomorrow",
+            "2027-02-14T00:00[Asia/Seoul]",
+            "２０２７-02-14T00:00",
+        ] {
             let error = resolve(text, "Asia/Seoul", Policy::Compatible).expect_err(text);
             assert_eq!(error.field(), "date_time", "{text}");
         }

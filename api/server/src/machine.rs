@@ -48,12 +48,7 @@ impl Adapter {
 impl raft::StateMachine for Adapter {
     type Reply = Answers;
 
-    fn apply(
-        &mut self,
-        store: &raft::Store,
-        entries: &[Committed],
-        batch: &mut Batch,
-    ) -> Result<Vec<Answers>, Halt> {
+    fn apply(&mut self, store: &raft::Store, entries: &[Committed], batch: &mut Batch) -> Result<Vec<Answers>, Halt> {
         self.machine.report_changes(self.feed.applying());
         let started = std::time::Instant::now();
         let rows = Rows(store);
@@ -61,9 +56,8 @@ impl raft::StateMachine for Adapter {
         let mut answers = Vec::with_capacity(entries.len());
         for entry in entries {
             // A panic would take the group down without naming the entry.
-            let applied = catch_unwind(AssertUnwindSafe(|| {
-                self.machine.apply(entry.index, entry.payload.clone(), &mut overlay)
-            }));
+            let applied =
+                catch_unwind(AssertUnwindSafe(|| self.machine.apply(entry.index, entry.payload.clone(), &mut overlay)));
             let mut applied = match applied {
                 Ok(Ok(applied)) => applied,
                 Ok(Err(halt)) => return Err(Halt { index: halt.index, reason: halt.reason }),

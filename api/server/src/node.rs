@@ -1,8 +1,8 @@
 //! One running node: everything composed.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, OnceLock, Weak};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use tokio::net::TcpListener;

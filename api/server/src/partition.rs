@@ -1,5 +1,6 @@
 //! One partition on this node: its group, its queue, what it applied, and its terms of leadership.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -22,6 +23,12 @@ use crate::machine::{Adapter, Rows};
 use crate::proposer::{Proposer, Term};
 use crate::time_rules::Sample;
 
+/// How long sessions of a lost term wait to be told who leads.
+const LEADER_KNOWN_WITHIN: Duration = Duration::from_millis(500);
+
+/// How long a term waits at its start for clocks that agree.
+const AGREE_WITHIN: Duration = Duration::from_secs(1);
+
 /// One partition on this node; cheap to clone.
 #[derive(Clone)]
 pub struct Partition(Arc<Shared>);
@@ -35,6 +42,8 @@ struct Shared {
     /// Present while this node leads and is ready.
     dispatcher: watch::Sender<Option<dispatch::Handle>>,
     leader_clock: Mutex<Option<Arc<LeaderClock>>>,
+    /// The newest reading of each other node's clock.
+    samples: Mutex<BTreeMap<u64, Sample>>,
 }
 
 impl Partition {
@@ -55,6 +64,7 @@ impl Partition {
             clock,
             dispatcher: watch::Sender::new(None),
             leader_clock: Mutex::new(None),
+            samples: Mutex::default(),
         }))
     }
 
@@ -133,9 +143,13 @@ impl Partition {
 
     /// Another node's clock was read; and the voters may have changed.
     pub fn sample(&self, node: u64, sample: Sample) {
+        // Kept for the next term too: it begins with a question that the newest samples answer.
+        self.samples().insert(node, sample);
         if let Some(clock) = self.leader_clock() {
             clock.set_voters(voters(&self.0.group));
             clock.sample(node, sample);
+            clock.now();
+            self.0.proposer.set_hold(clock.hold());
         }
     }
 
@@ -216,11 +230,10 @@ impl Partition {
                 }
                 self.0.dispatcher.send_replace(None);
                 *self.leader_clock_slot() = None;
-                let leader = self.leader_endpoint();
+                self.0.proposer.follow(self.leader_endpoint());
                 if let Some(running) = running {
-                    running.stop(leader.clone());
+                    tokio::spawn(self.clone().part(running));
                 }
-                self.0.proposer.follow(leader);
                 tracing::info!(partition = self.0.number, term = now.term, "leads no more");
             } else {
                 self.0.proposer.follow(now.leader.map(|leader| leader.endpoint));
@@ -229,6 +242,16 @@ impl Partition {
                 }
             }
         }
+    }
+
+    /// Ends the sessions of a term that is over. They are told who leads now, which takes an election to know; until then
+    /// they stay open and get nothing, since deliveries need the term.
+    async fn part(self, running: dispatch::Running) {
+        let mut leadership = self.0.group.leadership();
+        let known = leadership.wait_for(|now| now.leader.is_some());
+        let _ = tokio::time::timeout(LEADER_KNOWN_WITHIN, known).await;
+        let leader = leadership.borrow().leader.as_ref().map(|leader| leader.endpoint.clone());
+        running.stop(leader);
     }
 
     /// One term, until dropped.
@@ -252,12 +275,21 @@ impl Partition {
         };
         let voters = voters(&self.0.group);
         let clock = Arc::new(LeaderClock::new(self.0.number, self.0.clock.clone(), status.watermark(), voters));
+        for (node, sample) in self.samples().iter() {
+            clock.sample(*node, *sample);
+        }
         *self.leader_clock_slot() = Some(clock.clone());
+        self.agree(&clock).await;
         let propose = self.0.proposer.run(Term { term, group: &self.0.group, feed: &self.0.feed, clock: &clock });
         let dispatch = async {
             let context = dispatch::Context {
                 partition: self.0.number,
-                term: scheduler::dispatcher::Term { epoch: status.epoch, term, first_index, watermark: status.watermark() },
+                term: scheduler::dispatcher::Term {
+                    epoch: status.epoch,
+                    term,
+                    first_index,
+                    watermark: status.watermark(),
+                },
                 group: self.0.group.clone(),
                 feed: self.0.feed.clone(),
                 clock: clock.clone(),
@@ -278,6 +310,28 @@ impl Partition {
             }
         };
         tokio::join!(propose, dispatch);
+    }
+
+    /// Waits a moment for clocks that agree, so that a term does not begin at the time at which the last one ended.
+    async fn agree(&self, clock: &LeaderClock) {
+        let give_up = tokio::time::Instant::now() + AGREE_WITHIN;
+        let mut now = clock.now();
+        while clock.hold().is_some() && tokio::time::Instant::now() < give_up {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            now = clock.now();
+        }
+        let fresh = self.0.feed.progress().borrow().watermark == Timestamp::MIN;
+        if clock.hold().is_some() && fresh {
+            // Nothing is pending that a wrong clock could fire, and a time near 1970 is of no use to anybody.
+            now = clock.accept();
+            tracing::warn!(partition = self.0.number, %now, "begins at this node's clock; no majority of clocks agreed");
+        }
+        self.0.proposer.set_hold(clock.hold());
+        tracing::debug!(partition = self.0.number, %now, "time of the term begins");
+    }
+
+    fn samples(&self) -> std::sync::MutexGuard<'_, BTreeMap<u64, Sample>> {
+        self.0.samples.lock().expect("never held over a panic")
     }
 
     /// Hands leadership to any other voter that takes it.
@@ -304,9 +358,7 @@ impl Partition {
 pub fn read_error(partition: u32, error: raft::ReadError) -> Error {
     use raft::ReadError;
     match error {
-        ReadError::NotLeader { leader } => {
-            Error::NotLeader { partition, leader: leader.map(|leader| leader.endpoint) }
-        }
+        ReadError::NotLeader { leader } => Error::NotLeader { partition, leader: leader.map(|leader| leader.endpoint) },
         ReadError::NoQuorum => Error::NoQuorum { partition, reason: "no majority of replicas can be reached".into() },
         ReadError::Unavailable { reason } => Error::NoQuorum { partition, reason },
         ReadError::ShuttingDown => Error::ShuttingDown,
@@ -316,4 +368,3 @@ pub fn read_error(partition: u32, error: raft::ReadError) -> Error {
 fn voters(group: &raft::Group<Adapter>) -> usize {
     group.status().replicas.iter().filter(|replica| replica.voter).count().max(1)
 }
-

@@ -15,6 +15,8 @@ use crate::time_rules::Sample;
 
 /// How often the other nodes' clocks are read.
 const ASK_EVERY: Duration = Duration::from_millis(800);
+/// For how long after the start of the node they are asked more often.
+const FRESH_FOR: Duration = Duration::from_secs(5);
 /// An answer that took longer says too little about the time.
 const ROUND_TRIP_MAX: Duration = Duration::from_millis(400);
 
@@ -68,10 +70,11 @@ pub async fn read_clocks(node: raft::Node<Adapter>, clock: Clock, partitions: Ve
     if clock.is_virtual() {
         return;
     }
-    let mut turn = tokio::time::interval(ASK_EVERY);
-    turn.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let started = tokio::time::Instant::now();
     loop {
-        turn.tick().await;
+        // At first the others are only starting too, and nothing can be stamped before a majority has answered.
+        let fresh = started.elapsed() < FRESH_FOR;
+        tokio::time::sleep(if fresh { ASK_EVERY / 16 } else { ASK_EVERY }).await;
         for member in node.members().into_iter().filter(|member| member.node != node.id()) {
             let (node, clock, partitions) = (node.clone(), clock.clone(), partitions.clone());
             tokio::spawn(async move {
@@ -83,10 +86,8 @@ pub async fn read_clocks(node: raft::Node<Adapter>, clock: Clock, partitions: Ve
                 if round_trip > ROUND_TRIP_MAX {
                     return;
                 }
-                let sample = Sample {
-                    wall: Timestamp::from_millis(u64::from_be_bytes(ms)),
-                    mono: before + round_trip / 2,
-                };
+                let sample =
+                    Sample { wall: Timestamp::from_millis(u64::from_be_bytes(ms)), mono: before + round_trip / 2 };
                 let here = clock.wall();
                 let there = sample.wall.after(Delay::from_millis((round_trip / 2).as_millis() as u64));
                 let offset = there.as_millis() as f64 - here.as_millis() as f64;

@@ -119,12 +119,8 @@ pub struct Term<'a> {
 impl Proposer {
     /// An empty queue that refuses everything until this node leads.
     pub fn new(partition: u32, config: ProposerConfig, disk: DiskGuard) -> Proposer {
-        let queue = Queue {
-            standing: Standing::Following { leader: None },
-            waiting: VecDeque::new(),
-            bytes: 0,
-            hold: None,
-        };
+        let queue =
+            Queue { standing: Standing::Following { leader: None }, waiting: VecDeque::new(), bytes: 0, hold: None };
         Proposer(Arc::new(Shared { partition, config, disk, queue: Mutex::new(queue), wake: Notify::new() }))
     }
 
@@ -183,6 +179,11 @@ impl Proposer {
     /// Bytes of commands waiting.
     pub fn queued_bytes(&self) -> usize {
         self.lock().bytes
+    }
+
+    /// While there is a reason, moments counted from now are refused with it.
+    pub fn set_hold(&self, hold: Option<String>) {
+        self.lock().hold = hold;
     }
 
     /// This node leads: commands are taken.
@@ -263,8 +264,7 @@ impl Proposer {
     /// Takes what makes the next entry; while others are under way only if it is worth one.
     fn take(&self, under_way: bool) -> Option<Vec<Waiting>> {
         let mut queue = self.lock();
-        if queue.waiting.is_empty()
-            || under_way && queue.waiting.len() < GATHER_COMMANDS && queue.bytes < GATHER_BYTES
+        if queue.waiting.is_empty() || under_way && queue.waiting.len() < GATHER_COMMANDS && queue.bytes < GATHER_BYTES
         {
             return None;
         }

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use prost::Message;
 use scheduler::dispatcher::{Located, Row, RowSource, Scanned, shard_of};
 use scheduler::lane::{Generation, LaneId, Position};
 use scheduler::read;
@@ -24,7 +23,6 @@ impl RowSource for Source<'_> {
         rows: &mut Vec<Row>,
     ) -> Result<Scanned, StoreError> {
         let found = read::due_rows(self.0, lane, before(from), to, rows_max, bytes_max)?;
-        let last = found.next.or_else(|| found.rows.last().map(|row| row.position));
         rows.extend(found.rows.into_iter().map(|row| {
             let key = if row.trigger.shard_key.is_empty() { &row.id } else { &row.trigger.shard_key };
             Row {
@@ -33,11 +31,11 @@ impl RowSource for Source<'_> {
                 attempt: row.attempt + 1,
                 fired: row.fired,
                 skip_when_later: Delay::from_millis(row.trigger.skip_when_later_ms),
-                value: row.trigger.encode_to_vec().into(),
+                value: row.value,
                 id: Arc::from(row.id),
             }
         }));
-        Ok(Scanned { last, more: found.next.is_some() })
+        Ok(Scanned { last: found.last, more: found.next.is_some() })
     }
 
     fn count(

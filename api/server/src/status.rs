@@ -284,10 +284,8 @@ impl Details {
     }
 
     fn push(&mut self, name: &str, message: &impl Message) {
-        self.others.push(prost_types::Any {
-            type_url: format!("type.googleapis.com/{name}"),
-            value: message.encode_to_vec(),
-        });
+        self.others
+            .push(prost_types::Any { type_url: format!("type.googleapis.com/{name}"), value: message.encode_to_vec() });
     }
 
     fn status(mut self, reason: Reason, message: String) -> pb::Status {
@@ -329,10 +327,30 @@ mod tests {
         assert_eq!(
             texts,
             [
-                "INVALID_FIELD", "NOT_FOUND", "ALREADY_EXISTS", "ALREADY_FIRED", "ALREADY_ENDED", "NOT_DEAD_LETTERED",
-                "VERSION_MISMATCH", "REQUEST_TOO_OLD", "BEYOND_HORIZON", "NOT_LEADER", "NO_QUORUM", "OVERLOADED",
-                "DISK_LOW", "OUTCOME_UNKNOWN", "STALE_CURSOR", "TOPIC_VERSION_STALE", "CLOCK_NOT_VIRTUAL", "CLOCK_HELD",
-                "UNKNOWN_NODE", "MEMBERSHIP_BUSY", "SHUTTING_DOWN", "INTERNAL", "DOMAIN_REFUSED", "TOO_MANY_TOPICS",
+                "INVALID_FIELD",
+                "NOT_FOUND",
+                "ALREADY_EXISTS",
+                "ALREADY_FIRED",
+                "ALREADY_ENDED",
+                "NOT_DEAD_LETTERED",
+                "VERSION_MISMATCH",
+                "REQUEST_TOO_OLD",
+                "BEYOND_HORIZON",
+                "NOT_LEADER",
+                "NO_QUORUM",
+                "OVERLOADED",
+                "DISK_LOW",
+                "OUTCOME_UNKNOWN",
+                "STALE_CURSOR",
+                "TOPIC_VERSION_STALE",
+                "CLOCK_NOT_VIRTUAL",
+                "CLOCK_HELD",
+                "UNKNOWN_NODE",
+                "MEMBERSHIP_BUSY",
+                "SHUTTING_DOWN",
+                "INTERNAL",
+                "DOMAIN_REFUSED",
+                "TOO_MANY_TOPICS",
             ]
         );
         for (reason, text, code, meaning) in REASONS {

@@ -4,9 +4,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
-use crate::{
-    clock, cluster, dead_letter, duration, executor, forecast, output::Format, topic, trigger,
-};
+use crate::{clock, cluster, dead_letter, duration, executor, forecast, output::Format, topic, trigger};
 
 /// Schedules triggers and looks after the cluster that fires them.
 ///
@@ -25,21 +23,10 @@ pub struct Args {
 #[derive(clap::Args)]
 pub struct Global {
     /// Nodes of the cluster, separated by commas.
-    #[arg(
-        long,
-        global = true,
-        env = "BOSINGAK_ADDRESS",
-        default_value = "http://127.0.0.1:7300"
-    )]
+    #[arg(long, global = true, env = "BOSINGAK_ADDRESS", default_value = "http://127.0.0.1:7300")]
     pub address: String,
     /// Tenant boundary.
-    #[arg(
-        short,
-        long,
-        global = true,
-        env = "BOSINGAK_NAMESPACE",
-        default_value = "default"
-    )]
+    #[arg(short, long, global = true, env = "BOSINGAK_NAMESPACE", default_value = "default")]
     pub namespace: String,
     /// Form of what is printed.
     #[arg(short, long, global = true, value_enum, default_value_t = Format::Table)]
@@ -55,11 +42,7 @@ pub struct Global {
 impl Global {
     /// Filter of the logs when the environment says nothing.
     pub fn quiet_logs(&self) -> &'static str {
-        if self.verbose {
-            "info,client=debug,executor=debug"
-        } else {
-            "warn"
-        }
+        if self.verbose { "info,client=debug,executor=debug" } else { "warn" }
     }
 }
 

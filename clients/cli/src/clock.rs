@@ -32,38 +32,21 @@ pub async fn run(context: &mut Context, verb: Verb) -> Result<u8, Failure> {
     let target = match (by, &to) {
         (Some(by), _) => Some(advance_clock_request::Target::By(duration::proto(by))),
         (None, Some(to)) => {
-            let moment = when::rfc3339(to)?.ok_or_else(|| {
-                Failure::usage(
-                    "--to",
-                    format!("{to:?} is no moment"),
-                    "2027-02-13T15:00:00Z",
-                )
-            })?;
+            let moment = when::rfc3339(to)?
+                .ok_or_else(|| Failure::usage("--to", format!("{to:?} is no moment"), "2027-02-13T15:00:00Z"))?;
             Some(advance_clock_request::Target::To(moment))
         }
         (None, None) => None,
     };
     // The default time-out is for calls that answer at once.
     let total = context.client.policy().total;
-    let total = if total == Duration::from_secs(10) {
-        PATIENCE
-    } else {
-        total
-    };
-    let client = context.client.with_policy(Policy {
-        total,
-        attempt: total,
-        ..context.client.policy()
-    });
+    let total = if total == Duration::from_secs(10) { PATIENCE } else { total };
+    let client = context.client.with_policy(Policy { total, attempt: total, ..context.client.policy() });
     let answer = client.advance_clock(AdvanceClockRequest { target }).await?;
     if context.out.is_json() {
         context.out.message(&answer)?;
     } else {
-        context.out.line(&format!(
-            "it is {}; {} fired",
-            moment::show(answer.now),
-            answer.fired
-        ))?;
+        context.out.line(&format!("it is {}; {} fired", moment::show(answer.now), answer.fired))?;
     }
     Ok(0)
 }

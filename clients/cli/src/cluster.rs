@@ -2,8 +2,8 @@
 
 use clap::Subcommand;
 use proto::admin::v1::{
-    AcceptClockRequest, AddNodeRequest, DrainNodeRequest, PartitionStatus, RemoveNodeRequest,
-    StatusResponse, TransferLeaderRequest,
+    AcceptClockRequest, AddNodeRequest, DrainNodeRequest, PartitionStatus, RemoveNodeRequest, StatusResponse,
+    TransferLeaderRequest,
 };
 
 use crate::confirm::Confirm;
@@ -23,12 +23,7 @@ pub enum Verb {
         /// Which.
         partition: u32,
         /// To which node; the most caught-up one otherwise.
-        #[arg(
-            long,
-            default_value_t = 0,
-            hide_default_value = true,
-            value_name = "NODE"
-        )]
+        #[arg(long, default_value_t = 0, hide_default_value = true, value_name = "NODE")]
         to: u64,
     },
     /// Adds a running, empty node to every partition.
@@ -73,97 +68,42 @@ pub async fn run(context: &mut Context, verb: Verb) -> Result<u8, Failure> {
     match verb {
         Verb::Status => return status(context).await,
         Verb::TransferLeader { partition, to } => {
-            let answer = client
-                .transfer_leader(TransferLeaderRequest { partition, to })
-                .await?;
-            let text = format!(
-                "partition {partition} is led by node {} in term {}",
-                answer.leader, answer.term
-            );
+            let answer = client.transfer_leader(TransferLeaderRequest { partition, to }).await?;
+            let text = format!("partition {partition} is led by node {} in term {}", answer.leader, answer.term);
             said(context, &answer, &text)?;
         }
-        Verb::AddNode {
-            node,
-            endpoint,
-            peer_endpoint,
-        } => {
-            let answer = client
-                .add_node(AddNodeRequest {
-                    node,
-                    endpoint,
-                    peer_endpoint,
-                })
-                .await?;
-            said(
-                context,
-                &answer,
-                &format!(
-                    "node {node} votes in {} partitions",
-                    answer.partitions.len()
-                ),
-            )?;
+        Verb::AddNode { node, endpoint, peer_endpoint } => {
+            let answer = client.add_node(AddNodeRequest { node, endpoint, peer_endpoint }).await?;
+            said(context, &answer, &format!("node {node} votes in {} partitions", answer.partitions.len()))?;
         }
         Verb::RemoveNode { node, confirm } => {
             confirm.ask(&format!("removing node {node}"))?;
             let answer = client.remove_node(RemoveNodeRequest { node }).await?;
-            said(
-                context,
-                &answer,
-                &format!(
-                    "node {node} is removed from {} partitions",
-                    answer.partitions.len()
-                ),
-            )?;
+            said(context, &answer, &format!("node {node} is removed from {} partitions", answer.partitions.len()))?;
         }
         Verb::Drain { node } => {
-            let answer = client
-                .drain_node(DrainNodeRequest { node, undo: false })
-                .await?;
-            said(
-                context,
-                &answer,
-                &format!(
-                    "node {node} leads {} partitions",
-                    led(&answer.partitions, node)
-                ),
-            )?;
+            let answer = client.drain_node(DrainNodeRequest { node, undo: false }).await?;
+            said(context, &answer, &format!("node {node} leads {} partitions", led(&answer.partitions, node)))?;
         }
         Verb::Undrain { node } => {
-            let answer = client
-                .drain_node(DrainNodeRequest { node, undo: true })
-                .await?;
+            let answer = client.drain_node(DrainNodeRequest { node, undo: true }).await?;
             said(context, &answer, &format!("node {node} may lead again"))?;
         }
         Verb::AcceptClock { partition, confirm } => {
-            confirm.ask(&format!(
-                "accepting the clock of partition {partition} fires what is due by it, which"
-            ))?;
-            let answer = client
-                .accept_clock(AcceptClockRequest { partition })
-                .await?;
-            said(
-                context,
-                &answer,
-                &format!("accepted {}", moment::both(answer.accepted)),
-            )?;
+            confirm.ask(&format!("accepting the clock of partition {partition} fires what is due by it, which"))?;
+            let answer = client.accept_clock(AcceptClockRequest { partition }).await?;
+            said(context, &answer, &format!("accepted {}", moment::both(answer.accepted)))?;
         }
     }
     Ok(0)
 }
 
 fn said(context: &mut Context, answer: &impl Named, text: &str) -> Result<(), Failure> {
-    if context.out.is_json() {
-        context.out.message(answer)
-    } else {
-        context.out.line(text)
-    }
+    if context.out.is_json() { context.out.message(answer) } else { context.out.line(text) }
 }
 
 fn led(partitions: &[PartitionStatus], node: u64) -> usize {
-    partitions
-        .iter()
-        .filter(|partition| partition.leader == node)
-        .count()
+    partitions.iter().filter(|partition| partition.leader == node).count()
 }
 
 async fn status(context: &mut Context) -> Result<u8, Failure> {
@@ -174,22 +114,14 @@ async fn status(context: &mut Context) -> Result<u8, Failure> {
         return Ok(code);
     }
     let out = &mut context.out;
-    let leaderless = status
-        .partitions
-        .iter()
-        .filter(|partition| partition.leader == 0)
-        .count();
+    let leaderless = status.partitions.iter().filter(|partition| partition.leader == 0).count();
     let health = match (status.alarms.len(), leaderless) {
         (0, 0) => "all is well".to_owned(),
         (alarms, 0) => out.alarming(&format!("{alarms} alarms")),
-        (alarms, without) => out.alarming(&format!(
-            "{alarms} alarms, {without} partitions without leader"
-        )),
+        (alarms, without) => out.alarming(&format!("{alarms} alarms, {without} partitions without leader")),
     };
     let (cluster, node, version) = (clean(&status.cluster), status.node, clean(&status.version));
-    out.line(&format!(
-        "cluster {cluster}: {health} (as node {node} sees it, version {version})"
-    ))?;
+    out.line(&format!("cluster {cluster}: {health} (as node {node} sees it, version {version})"))?;
     for alarm in &status.alarms {
         let line = out.alarming(&format!("! {}", clean(alarm)));
         out.line(&line)?;
@@ -240,33 +172,15 @@ fn partitions(status: &StatusResponse) -> Table {
         "CLOCK",
     ]);
     for partition in &status.partitions {
-        let numbers = |numbers: &[u64]| {
-            numbers
-                .iter()
-                .map(u64::to_string)
-                .collect::<Vec<_>>()
-                .join(",")
-        };
+        let numbers = |numbers: &[u64]| numbers.iter().map(u64::to_string).collect::<Vec<_>>().join(",");
         let voters = match partition.learners.as_slice() {
             [] => numbers(&partition.voters),
             learners => format!("{}+{}", numbers(&partition.voters), numbers(learners)),
         };
-        let behind: Vec<String> = partition
-            .lag
-            .iter()
-            .filter(|(_, lag)| **lag > 0)
-            .map(|(node, lag)| format!("{node}:{lag}"))
-            .collect();
-        let leader = if partition.leader == 0 {
-            "NONE".to_owned()
-        } else {
-            partition.leader.to_string()
-        };
-        let clock = if partition.clock_hold.is_empty() {
-            "ok".to_owned()
-        } else {
-            partition.clock_hold.clone()
-        };
+        let behind: Vec<String> =
+            partition.lag.iter().filter(|(_, lag)| **lag > 0).map(|(node, lag)| format!("{node}:{lag}")).collect();
+        let leader = if partition.leader == 0 { "NONE".to_owned() } else { partition.leader.to_string() };
+        let clock = if partition.clock_hold.is_empty() { "ok".to_owned() } else { partition.clock_hold.clone() };
         table.row([
             partition.partition.to_string(),
             leader,

@@ -20,9 +20,7 @@ impl Confirm {
         }
         let refuse = |message: &str| Err(Failure::usage("--yes", message, "the same with --yes"));
         if !std::io::stdin().is_terminal() {
-            return refuse(&format!(
-                "{what} cannot be taken back, and there is nobody to ask"
-            ));
+            return refuse(&format!("{what} cannot be taken back, and there is nobody to ask"));
         }
         let mut stderr = std::io::stderr();
         write!(stderr, "{what} cannot be taken back. Go on? [y/N] ")?;

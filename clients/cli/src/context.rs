@@ -26,10 +26,6 @@ impl Context {
             .attempt_timeout(attempt.min(global.timeout))
             .connect_lazy()
             .map_err(|error| Failure::from(error).or_hint("--address http://127.0.0.1:7300"))?;
-        Ok(Context {
-            client,
-            namespace: global.namespace.clone(),
-            out,
-        })
+        Ok(Context { client, namespace: global.namespace.clone(), out })
     }
 }

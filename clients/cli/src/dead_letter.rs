@@ -60,22 +60,14 @@ pub async fn run(context: &mut Context, verb: Verb) -> Result<u8, Failure> {
                 };
                 match context.client.requeue_dead_letter(request).await {
                     Ok(answer) => {
-                        let sentence = format!(
-                            "{} is requeued, generation {}",
-                            clean(&id),
-                            answer.generation
-                        );
+                        let sentence = format!("{} is requeued, generation {}", clean(&id), answer.generation);
                         results.done(&id, json::value(&answer)?, sentence);
                     }
                     Err(error) => results.failed(&id, error),
                 }
             }
         }
-        Verb::Drop {
-            ids,
-            expected,
-            confirm,
-        } => {
+        Verb::Drop { ids, expected, confirm } => {
             single(&ids, expected)?;
             confirm.ask(&format!("dropping {} dead letters", ids.len()))?;
             for id in ids {
@@ -86,11 +78,7 @@ pub async fn run(context: &mut Context, verb: Verb) -> Result<u8, Failure> {
                 };
                 match context.client.drop_dead_letter(request).await {
                     Ok(answer) => {
-                        results.done(
-                            &id,
-                            json::value(&answer)?,
-                            format!("{} is dropped", clean(&id)),
-                        );
+                        results.done(&id, json::value(&answer)?, format!("{} is dropped", clean(&id)));
                     }
                     Err(error) => results.failed(&id, error),
                 }
@@ -103,25 +91,14 @@ pub async fn run(context: &mut Context, verb: Verb) -> Result<u8, Failure> {
 fn single(ids: &[String], expected: u64) -> Result<(), Failure> {
     match (expected, ids.len()) {
         (0, _) | (_, 1) => Ok(()),
-        _ => Err(Failure::usage(
-            "--expected",
-            "is about a single trigger",
-            "one id",
-        )),
+        _ => Err(Failure::usage("--expected", "is about a single trigger", "one id")),
     }
 }
 
 async fn list(context: &mut Context, topic: Option<String>, limit: usize) -> Result<u8, Failure> {
-    let page_size = if limit == 0 {
-        1_000
-    } else {
-        u32::try_from(limit).unwrap_or(1_000).min(1_000)
-    };
-    let request = ListDeadLettersRequest {
-        topic: topic.unwrap_or_default(),
-        page_size,
-        ..ListDeadLettersRequest::default()
-    };
+    let page_size = if limit == 0 { 1_000 } else { u32::try_from(limit).unwrap_or(1_000).min(1_000) };
+    let request =
+        ListDeadLettersRequest { topic: topic.unwrap_or_default(), page_size, ..ListDeadLettersRequest::default() };
     let limit = if limit == 0 { usize::MAX } else { limit };
     let mut found = Box::pin(context.client.list_all_dead_letters(request));
     let mut triggers: Vec<Trigger> = Vec::new();

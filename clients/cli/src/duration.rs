@@ -14,9 +14,7 @@ pub fn parse(text: &str) -> Result<Duration, String> {
         let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
         let number: u64 = rest[..digits].parse().map_err(|_| wrong())?;
         rest = &rest[digits..];
-        let letters = rest
-            .find(|c: char| !c.is_ascii_alphabetic())
-            .unwrap_or(rest.len());
+        let letters = rest.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(rest.len());
         let unit_ms = match &rest[..letters] {
             "ms" => 1,
             "s" => 1_000,
@@ -27,9 +25,7 @@ pub fn parse(text: &str) -> Result<Duration, String> {
             _ => return Err(wrong()),
         };
         let ms = number.checked_mul(unit_ms).ok_or_else(wrong)?;
-        total = total
-            .checked_add(Duration::from_millis(ms))
-            .ok_or_else(wrong)?;
+        total = total.checked_add(Duration::from_millis(ms)).ok_or_else(wrong)?;
         rest = rest[letters..].trim_start();
     }
     Ok(total)
@@ -38,12 +34,7 @@ pub fn parse(text: &str) -> Result<Duration, String> {
 /// The two largest units: `3d 4h`, `1m 5s`, `250ms`.
 pub fn show(duration: Duration) -> String {
     let ms = duration.as_millis();
-    let units = [
-        ("d", 86_400_000),
-        ("h", 3_600_000),
-        ("m", 60_000),
-        ("s", 1_000),
-    ];
+    let units = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000)];
     let Some(first) = units.iter().position(|(_, size)| ms >= *size) else {
         return format!("{ms}ms");
     };
@@ -75,39 +66,21 @@ mod tests {
 
     #[test]
     fn what_people_write() {
-        for (text, ms) in [
-            ("250ms", 250),
-            ("90s", 90_000),
-            ("1h30m", 5_400_000),
-            ("30d", 2_592_000_000),
-            ("1d 2h", 93_600_000),
-        ] {
+        for (text, ms) in
+            [("250ms", 250), ("90s", 90_000), ("1h30m", 5_400_000), ("30d", 2_592_000_000), ("1d 2h", 93_600_000)]
+        {
             assert_eq!(parse(text), Ok(Duration::from_millis(ms)), "{text}");
         }
-        for text in [
-            "",
-            "5",
-            "5 minutes",
-            "-5m",
-            "m",
-            "1.5h",
-            "99999999999999999999d",
-            "18446744073709551615w",
-        ] {
+        for text in ["", "5", "5 minutes", "-5m", "m", "1.5h", "99999999999999999999d", "18446744073709551615w"] {
             assert!(parse(text).is_err(), "{text}");
         }
     }
 
     #[test]
     fn the_two_largest_units_are_shown() {
-        for (ms, text) in [
-            (0, "0ms"),
-            (250, "250ms"),
-            (65_000, "1m 5s"),
-            (60_000, "1m"),
-            (1_500, "1s 500ms"),
-            (273_600_000, "3d 4h"),
-        ] {
+        for (ms, text) in
+            [(0, "0ms"), (250, "250ms"), (65_000, "1m 5s"), (60_000, "1m"), (1_500, "1s 500ms"), (273_600_000, "3d 4h")]
+        {
             assert_eq!(show(Duration::from_millis(ms)), text);
         }
     }

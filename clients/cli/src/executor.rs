@@ -50,22 +50,15 @@ pub async fn run(context: &mut Context, verb: Verb) -> Result<u8, Failure> {
     }
 }
 
-async fn work(
-    context: &mut Context,
-    run: RunOptions,
-    print: bool,
-    count: u64,
-) -> Result<u8, Failure> {
+async fn work(context: &mut Context, run: RunOptions, print: bool, count: u64) -> Result<u8, Failure> {
     let settled = Arc::new(AtomicU64::new(0));
     let enough = Arc::new(Notify::new());
     let (seen, reached) = (settled, enough.clone());
-    let mut builder = run
-        .builder(context.client.clone(), &context.namespace)
-        .observe(move |_| {
-            if count > 0 && seen.fetch_add(1, Ordering::Relaxed) + 1 >= count {
-                reached.notify_one();
-            }
-        });
+    let mut builder = run.builder(context.client.clone(), &context.namespace).observe(move |_| {
+        if count > 0 && seen.fetch_add(1, Ordering::Relaxed) + 1 >= count {
+            reached.notify_one();
+        }
+    });
     let (deliveries, mut printed) = mpsc::channel(64);
     if print {
         for topic in &run.topics {
@@ -76,39 +69,22 @@ async fn work(
                     // Done when it is printed: what nobody could read is not lost.
                     let (told, heard) = tokio::sync::oneshot::channel();
                     let _ = deliveries.send((delivery, told)).await;
-                    heard
-                        .await
-                        .map_or_else(|_| Outcome::retry("not printed"), |()| Outcome::Success)
+                    heard.await.map_or_else(|_| Outcome::retry("not printed"), |()| Outcome::Success)
                 }
             });
         }
     } else {
-        let refused = |error: ::executor::Error| {
-            Failure::usage("--http", error.message, "http://host:port/path")
-        };
+        let refused = |error: ::executor::Error| Failure::usage("--http", error.message, "http://host:port/path");
         builder = run
             .with_handlers(builder)
             .map_err(refused)?
-            .ok_or_else(|| {
-                Failure::usage(
-                    "executor run",
-                    "say what to do",
-                    "--exec COMMAND, --http URL or --print",
-                )
-            })?;
+            .ok_or_else(|| Failure::usage("executor run", "say what to do", "--exec COMMAND, --http URL or --print"))?;
     }
     drop(deliveries);
-    let executor = builder.build().map_err(|error| {
-        Failure::usage(
-            &format!("--{}", error.field),
-            error.message,
-            "another value",
-        )
-    })?;
-    remark(
-        context.out.format,
-        &format!("{} works on {}", executor.name(), run.topics.join(", ")),
-    );
+    let executor = builder
+        .build()
+        .map_err(|error| Failure::usage(&format!("--{}", error.field), error.message, "another value"))?;
+    remark(context.out.format, &format!("{} works on {}", executor.name(), run.topics.join(", ")));
     let shutdown = async {
         tokio::select! {
             () = shutdown_signal() => {}
@@ -152,25 +128,14 @@ fn show(context: &mut Context, delivery: &Delivery) -> Result<(), Failure> {
 }
 
 fn finish(context: &mut Context, summary: Summary, print: bool) -> Result<u8, Failure> {
-    let Summary {
-        started,
-        accepted,
-        already_decided,
-        superseded,
-        refused,
-        aborted,
-        streams,
-        left,
-    } = summary;
+    let Summary { started, accepted, already_decided, superseded, refused, aborted, streams, left } = summary;
     if context.out.is_json() && !print {
         context.out.json(&json!({
             "started": started, "accepted": accepted, "alreadyDecided": already_decided, "superseded": superseded,
             "refused": refused, "aborted": aborted, "streams": streams, "left": left,
         }))?;
     } else {
-        let text = format!(
-            "{started} started, {accepted} accepted, {aborted} aborted, {left} left to others"
-        );
+        let text = format!("{started} started, {accepted} accepted, {aborted} aborted, {left} left to others");
         remark(context.out.format, &text);
     }
     Ok(if left == 0 { 0 } else { PARTIAL })

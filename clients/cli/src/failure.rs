@@ -40,32 +40,18 @@ impl Failure {
     /// An error that has no code of its own.
     pub fn error(message: impl Into<String>) -> Self {
         let message = message.into();
-        Failure {
-            code: ERROR,
-            message,
-            reason: None,
-            fields: vec![],
-            receipt: None,
-            hint: None,
-        }
+        Failure { code: ERROR, message, reason: None, fields: vec![], receipt: None, hint: None }
     }
 
     /// An argument is wrong.
     pub fn usage(argument: &str, message: impl Into<String>, hint: impl Into<String>) -> Self {
         let message = format!("{argument}: {}", message.into());
-        Failure {
-            code: USAGE,
-            hint: Some(hint.into()),
-            ..Failure::error(message)
-        }
+        Failure { code: USAGE, hint: Some(hint.into()), ..Failure::error(message) }
     }
 
     /// The reader of our output has gone: not an error, but the end.
     fn closed_pipe() -> Self {
-        Failure {
-            code: 0,
-            ..Failure::error(String::new())
-        }
+        Failure { code: 0, ..Failure::error(String::new()) }
     }
 
     /// With a hint, unless there is a better one already.
@@ -94,17 +80,11 @@ impl Failure {
     pub fn to_json(&self) -> Value {
         let fields = self.fields.iter();
         let mut error = json!({ "message": self.message, "exitCode": self.code });
-        if let Some(reason) = self
-            .reason
-            .as_ref()
-            .filter(|reason| !reason.as_str().is_empty())
-        {
+        if let Some(reason) = self.reason.as_ref().filter(|reason| !reason.as_str().is_empty()) {
             error["reason"] = json!(reason.as_str());
         }
         if !self.fields.is_empty() {
-            error["fields"] = fields
-                .map(|v| json!({ "field": v.field, "description": v.description }))
-                .collect();
+            error["fields"] = fields.map(|v| json!({ "field": v.field, "description": v.description })).collect();
         }
         if let Some(receipt) = self.receipt.as_deref().and_then(|r| json::value(r).ok()) {
             error["receipt"] = receipt;
@@ -129,10 +109,7 @@ impl Failure {
                 let receipt = self.receipt.as_deref().map(|receipt| {
                     let outcome = receipt.outcome().as_str_name();
                     let outcome = outcome.trim_start_matches("OUTCOME_");
-                    format!(
-                        "\n  {outcome} at log index {} of partition {}",
-                        receipt.log_index, receipt.partition
-                    )
+                    format!("\n  {outcome} at log index {} of partition {}", receipt.log_index, receipt.partition)
                 });
                 let hint = self.hint.as_deref().map(|hint| format!("\n  try: {hint}"));
                 let (receipt, hint) = (receipt.unwrap_or_default(), hint.unwrap_or_default());
@@ -174,12 +151,8 @@ fn code_of(code: Code) -> u8 {
     match code {
         Code::InvalidArgument => USAGE,
         Code::NotFound => NOT_FOUND,
-        Code::AlreadyExists | Code::FailedPrecondition | Code::Aborted | Code::OutOfRange => {
-            CONFLICT
-        }
-        Code::Unavailable | Code::DeadlineExceeded | Code::ResourceExhausted | Code::Cancelled => {
-            UNAVAILABLE
-        }
+        Code::AlreadyExists | Code::FailedPrecondition | Code::Aborted | Code::OutOfRange => CONFLICT,
+        Code::Unavailable | Code::DeadlineExceeded | Code::ResourceExhausted | Code::Cancelled => UNAVAILABLE,
         Code::PermissionDenied | Code::Unauthenticated => DENIED,
         Code::Ok | Code::Unknown | Code::Internal | Code::DataLoss | Code::Unimplemented => ERROR,
     }
@@ -189,36 +162,24 @@ fn code_of(code: Code) -> u8 {
 fn hint(error: &Error) -> Option<&'static str> {
     let reason = match error {
         Error::Disconnected { .. } => {
-            return Some(
-                "is a server there? `bosingakd dev` starts one; --address or BOSINGAK_ADDRESS names it",
-            );
+            return Some("is a server there? `bosingakd dev` starts one; --address or BOSINGAK_ADDRESS names it");
         }
         Error::TimedOut { .. } => return Some("a longer --timeout, or `bosingak cluster status`"),
         Error::Invalid { .. } | Error::Closed => return None,
         Error::Refused(refusal) => &refusal.reason,
     };
     match reason {
-        Reason::NotFound => {
-            Some("`bosingak trigger list` or `bosingak topic list`, with the right -n NAMESPACE")
-        }
-        Reason::AlreadyExists => {
-            Some("another id, or `bosingak trigger get ID` to see what has this one")
-        }
-        Reason::AlreadyFired | Reason::AlreadyEnded => {
-            Some("`bosingak trigger get ID` to see what became of it")
-        }
+        Reason::NotFound => Some("`bosingak trigger list` or `bosingak topic list`, with the right -n NAMESPACE"),
+        Reason::AlreadyExists => Some("another id, or `bosingak trigger get ID` to see what has this one"),
+        Reason::AlreadyFired | Reason::AlreadyEnded => Some("`bosingak trigger get ID` to see what became of it"),
         Reason::NotDeadLettered => Some("`bosingak dead-letter list`"),
         Reason::VersionMismatch => Some("`get` it again, and repeat with the version found"),
-        Reason::NoQuorum | Reason::NotLeader | Reason::OutcomeUnknown => {
-            Some("`bosingak cluster status`")
-        }
+        Reason::NoQuorum | Reason::NotLeader | Reason::OutcomeUnknown => Some("`bosingak cluster status`"),
         Reason::Overloaded => Some("again in a moment"),
         Reason::DiskLow => Some("`bosingak cluster status`, then make room on the data disk"),
         Reason::StaleCursor => Some("without --cursor, from the beginning"),
         Reason::ClockNotVirtual => Some("start the server with `bosingakd dev --clock virtual`"),
-        Reason::ClockHeld => {
-            Some("`bosingak cluster accept-clock PARTITION` if its clock is right")
-        }
+        Reason::ClockHeld => Some("`bosingak cluster accept-clock PARTITION` if its clock is right"),
         Reason::UnknownNode => Some("`bosingak cluster status` lists the nodes"),
         Reason::MembershipBusy => Some("again when the change under way is done"),
         Reason::BeyondHorizon => Some("a due time within ten years"),

@@ -45,38 +45,15 @@ pub async fn run(context: &mut Context, options: Options) -> Result<u8, Failure>
 
 /// A bar for each cell, the longest for the largest.
 fn chart(forecast: &ForecastResponse) -> Vec<String> {
-    let largest = forecast
-        .cells
-        .iter()
-        .map(|cell| cell.count)
-        .max()
-        .unwrap_or(0)
-        .max(1);
+    let largest = forecast.cells.iter().map(|cell| cell.count).max().unwrap_or(0).max(1);
     let digits = largest.to_string().len();
-    let width = forecast
-        .cells
-        .iter()
-        .map(|cell| moment::show(cell.start).width())
-        .max()
-        .unwrap_or(0);
+    let width = forecast.cells.iter().map(|cell| moment::show(cell.start).width()).max().unwrap_or(0);
     let mut lines = Vec::new();
     for cell in &forecast.cells {
-        let topics: Vec<String> = cell
-            .topics
-            .iter()
-            .map(|t| format!("{} {}", t.topic, t.count))
-            .collect();
-        let topics = if cell.topics.len() > 1 {
-            format!("  {}", topics.join(", "))
-        } else {
-            String::new()
-        };
+        let topics: Vec<String> = cell.topics.iter().map(|t| format!("{} {}", t.topic, t.count)).collect();
+        let topics = if cell.topics.len() > 1 { format!("  {}", topics.join(", ")) } else { String::new() };
         let start = moment::show(cell.start);
-        lines.push(format!(
-            "{start:<width$}  {:>digits$}  {}{topics}",
-            cell.count,
-            bar(cell.count, largest)
-        ));
+        lines.push(format!("{start:<width$}  {:>digits$}  {}{topics}", cell.count, bar(cell.count, largest)));
     }
     if forecast.cells.is_empty() {
         lines.push("nothing is due in this time".to_owned());
@@ -92,9 +69,7 @@ fn chart(forecast: &ForecastResponse) -> Vec<String> {
 fn bar(count: u64, largest: u64) -> String {
     const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
     let scaled = u128::from(count) * BAR as u128 * 8 / u128::from(largest.max(1));
-    let eighths = usize::try_from(scaled)
-        .unwrap_or(BAR * 8)
-        .clamp(usize::from(count > 0), BAR * 8);
+    let eighths = usize::try_from(scaled).unwrap_or(BAR * 8).clamp(usize::from(count > 0), BAR * 8);
     format!("{}{}", "█".repeat(eighths / 8), EIGHTHS[eighths % 8])
 }
 
@@ -113,9 +88,6 @@ mod tests {
 
     #[test]
     fn an_empty_forecast_says_so() {
-        assert_eq!(
-            chart(&ForecastResponse::default())[0],
-            "nothing is due in this time"
-        );
+        assert_eq!(chart(&ForecastResponse::default())[0], "nothing is due in this time");
     }
 }

@@ -11,9 +11,8 @@ use serde_json::Value;
 use crate::failure::Failure;
 
 /// The protocol's own description of its messages.
-static POOL: LazyLock<DescriptorPool> = LazyLock::new(|| {
-    DescriptorPool::decode(proto::DESCRIPTORS).expect("the descriptors are made by the build")
-});
+static POOL: LazyLock<DescriptorPool> =
+    LazyLock::new(|| DescriptorPool::decode(proto::DESCRIPTORS).expect("the descriptors are made by the build"));
 
 /// A message whose full name is known.
 pub trait Named: Message {
@@ -43,9 +42,7 @@ all_named!("bosingak.admin.v1", admin: StatusResponse TransferLeaderResponse Add
 /// also there as text.
 pub fn value<M: Named>(message: &M) -> Result<Value, Failure> {
     let failed = |error: String| Failure::error(format!("{} as JSON: {error}", M::NAME));
-    let descriptor = POOL
-        .get_message_by_name(M::NAME)
-        .ok_or_else(|| failed("unknown".to_owned()))?;
+    let descriptor = POOL.get_message_by_name(M::NAME).ok_or_else(|| failed("unknown".to_owned()))?;
     let dynamic = DynamicMessage::decode(descriptor, message.encode_to_vec().as_slice())
         .map_err(|error| failed(error.to_string()))?;
     let options = SerializeOptions::new().skip_default_fields(false);
@@ -60,8 +57,8 @@ pub fn value<M: Named>(message: &M) -> Result<Value, Failure> {
 pub fn message<M: Named + Default>(value: Value) -> Result<M, String> {
     let descriptor = POOL.get_message_by_name(M::NAME).ok_or("unknown message")?;
     let options = DeserializeOptions::new().deny_unknown_fields(true);
-    let dynamic = DynamicMessage::deserialize_with_options(descriptor, value, &options)
-        .map_err(|error| error.to_string())?;
+    let dynamic =
+        DynamicMessage::deserialize_with_options(descriptor, value, &options).map_err(|error| error.to_string())?;
     dynamic.transcode_to().map_err(|error| error.to_string())
 }
 
@@ -70,10 +67,8 @@ fn add_payload_text(value: &mut Value) {
     match value {
         Value::Object(object) => {
             object.values_mut().for_each(add_payload_text);
-            let bytes = object
-                .get("payload")
-                .and_then(Value::as_str)
-                .and_then(|text| BASE64_STANDARD.decode(text).ok());
+            let bytes =
+                object.get("payload").and_then(Value::as_str).and_then(|text| BASE64_STANDARD.decode(text).ok());
             if let Some(text) = bytes.and_then(|bytes| String::from_utf8(bytes).ok()) {
                 object.insert("payloadText".to_owned(), text.into());
             }
@@ -90,18 +85,12 @@ mod tests {
 
     #[test]
     fn payloads_are_shown_in_both_forms() {
-        let text = Trigger {
-            payload: "보신각".into(),
-            ..Trigger::default()
-        };
+        let text = Trigger { payload: "보신각".into(), ..Trigger::default() };
         let value = value(&text).expect("it is a message");
         assert_eq!(value["payloadText"], "보신각");
         assert_eq!(value["payload"], "67O07Iug6rCB");
         assert_eq!(value["generation"], "0");
-        let bytes = Trigger {
-            payload: vec![0xff].into(),
-            ..Trigger::default()
-        };
+        let bytes = Trigger { payload: vec![0xff].into(), ..Trigger::default() };
         let value = super::value(&bytes).expect("it is a message");
         assert_eq!(value["payload"], "/w==");
         assert!(value.get("payloadText").is_none());
@@ -109,11 +98,7 @@ mod tests {
 
     #[test]
     fn what_is_printed_can_be_read() {
-        let request = ScheduleRequest {
-            id: "x".into(),
-            topic: "t".into(),
-            ..Default::default()
-        };
+        let request = ScheduleRequest { id: "x".into(), topic: "t".into(), ..Default::default() };
         let printed = value(&request).expect("it is a message");
         let mut printed = printed.as_object().expect("an object").clone();
         printed.remove("payloadText");

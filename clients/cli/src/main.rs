@@ -34,11 +34,7 @@ fn main() -> ExitCode {
         Err(error) => {
             // Help and version go to stdout; a pipe that is closed is nobody's error.
             let _ = error.print();
-            return ExitCode::from(if error.use_stderr() {
-                failure::USAGE
-            } else {
-                0
-            });
+            return ExitCode::from(if error.use_stderr() { failure::USAGE } else { 0 });
         }
     };
     log(args.global.quiet_logs());

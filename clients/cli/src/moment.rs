@@ -14,11 +14,7 @@ pub fn show(moment: Option<Timestamp>) -> String {
     let Ok(moment) = jiff::Timestamp::try_from(moment) else {
         return String::new();
     };
-    if moment.subsec_nanosecond() == 0 {
-        moment.to_string()
-    } else {
-        format!("{moment:.3}")
-    }
+    if moment.subsec_nanosecond() == 0 { moment.to_string() } else { format!("{moment:.3}") }
 }
 
 /// How far from now, by this machine's clock: `in 3d 4h`, `5s ago`.
@@ -35,11 +31,7 @@ pub fn relative(moment: Option<Timestamp>) -> String {
 
 /// Milliseconds matter only when there is nothing but them.
 fn whole(duration: Duration) -> Duration {
-    if duration < Duration::from_secs(1) {
-        duration
-    } else {
-        Duration::from_secs(duration.as_secs())
-    }
+    if duration < Duration::from_secs(1) { duration } else { Duration::from_secs(duration.as_secs()) }
 }
 
 /// Both: for the detail of one thing.
@@ -56,23 +48,11 @@ mod tests {
 
     #[test]
     fn moments_are_rfc_3339() {
-        let moment = Timestamp {
-            seconds: 1_802_530_800,
-            nanos: 0,
-        };
+        let moment = Timestamp { seconds: 1_802_530_800, nanos: 0 };
         assert_eq!(show(Some(moment)), "2027-02-13T15:00:00Z");
-        let moment = Timestamp {
-            seconds: 1_802_530_800,
-            nanos: 7_000_000,
-        };
+        let moment = Timestamp { seconds: 1_802_530_800, nanos: 7_000_000 };
         assert_eq!(show(Some(moment)), "2027-02-13T15:00:00.007Z");
         assert_eq!(show(None), "");
-        assert!(
-            relative(Some(Timestamp {
-                seconds: 0,
-                nanos: 0
-            }))
-            .ends_with(" ago")
-        );
+        assert!(relative(Some(Timestamp { seconds: 0, nanos: 0 })).ends_with(" ago"));
     }
 }

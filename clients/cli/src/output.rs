@@ -30,11 +30,7 @@ impl Output {
     pub fn new(format: Format) -> Self {
         let stdout = std::io::stdout().lock();
         let colour = std::env::var_os("NO_COLOR").is_none() && stdout.is_terminal();
-        Output {
-            format,
-            stdout: std::io::BufWriter::new(stdout),
-            colour,
-        }
+        Output { format, stdout: std::io::BufWriter::new(stdout), colour }
     }
 
     /// Whether a program reads this.
@@ -58,12 +54,7 @@ impl Output {
     }
 
     /// A list: one document under `key`, or a line for each.
-    pub fn list(
-        &mut self,
-        key: &str,
-        items: Vec<Value>,
-        more: Option<&str>,
-    ) -> Result<(), Failure> {
+    pub fn list(&mut self, key: &str, items: Vec<Value>, more: Option<&str>) -> Result<(), Failure> {
         if self.format == Format::Jsonl {
             for item in items {
                 writeln!(self.stdout, "{item}")?;
@@ -109,11 +100,7 @@ impl Output {
 
     /// In red, where there is colour.
     pub fn alarming(&self, text: &str) -> String {
-        if self.colour {
-            format!("\x1b[31m{text}\x1b[0m")
-        } else {
-            text.to_owned()
-        }
+        if self.colour { format!("\x1b[31m{text}\x1b[0m") } else { text.to_owned() }
     }
 }
 

@@ -13,16 +13,12 @@ pub struct Table {
 impl Table {
     /// No rows yet.
     pub fn new(header: &[&'static str]) -> Self {
-        Table {
-            header: header.to_vec(),
-            rows: Vec::new(),
-        }
+        Table { header: header.to_vec(), rows: Vec::new() }
     }
 
     /// Adds a row. Control characters, which could play tricks on a terminal, are made visible.
     pub fn row<const N: usize>(&mut self, cells: [String; N]) {
-        self.rows
-            .push(cells.iter().map(|cell| clean(cell)).collect());
+        self.rows.push(cells.iter().map(|cell| clean(cell)).collect());
     }
 }
 
@@ -32,11 +28,7 @@ pub fn clean(text: &str) -> String {
         return text.to_owned();
     }
     let visible = |c: char| {
-        if c.is_control() {
-            c.escape_default().to_string()
-        } else {
-            c.to_string()
-        }
+        if c.is_control() { c.escape_default().to_string() } else { c.to_string() }
     };
     text.chars().map(visible).collect()
 }
@@ -61,10 +53,7 @@ pub fn cut(text: &str, columns: usize) -> String {
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let width = |column: usize| {
-            let cells = self
-                .rows
-                .iter()
-                .map(|row| row.get(column).map_or(0, |cell| cell.width()));
+            let cells = self.rows.iter().map(|row| row.get(column).map_or(0, |cell| cell.width()));
             cells.max().unwrap_or(0).max(self.header[column].width())
         };
         let widths: Vec<usize> = (0..self.header.len()).map(width).collect();

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use clap::Subcommand;
 use proto::v1::{
-    GetTopicRequest, ListTopicsRequest, PauseTopicRequest, ResumeTopicRequest, RetryPolicy, Topic,
-    TopicLimits, UpdateTopicRequest,
+    GetTopicRequest, ListTopicsRequest, PauseTopicRequest, ResumeTopicRequest, RetryPolicy, Topic, TopicLimits,
+    UpdateTopicRequest,
 };
 
 use crate::context::Context;
@@ -80,31 +80,10 @@ pub async fn run(context: &mut Context, verb: Verb) -> Result<u8, Failure> {
     let client = &context.client;
     let topic = match verb {
         Verb::List => return list(context).await,
-        Verb::Get { name } => {
-            client
-                .get_topic(GetTopicRequest {
-                    name,
-                    ..Default::default()
-                })
-                .await?
-        }
+        Verb::Get { name } => client.get_topic(GetTopicRequest { name, ..Default::default() }).await?,
         Verb::Update(update) => client.update_topic(update.request()).await?,
-        Verb::Pause { name } => {
-            client
-                .pause_topic(PauseTopicRequest {
-                    name,
-                    ..Default::default()
-                })
-                .await?
-        }
-        Verb::Resume { name } => {
-            client
-                .resume_topic(ResumeTopicRequest {
-                    name,
-                    ..Default::default()
-                })
-                .await?
-        }
+        Verb::Pause { name } => client.pause_topic(PauseTopicRequest { name, ..Default::default() }).await?,
+        Verb::Resume { name } => client.resume_topic(ResumeTopicRequest { name, ..Default::default() }).await?,
     };
     if context.out.is_json() {
         context.out.message(&topic)?;
@@ -148,36 +127,20 @@ impl Update {
 }
 
 async fn list(context: &mut Context) -> Result<u8, Failure> {
-    let topics = context
-        .client
-        .list_topics(ListTopicsRequest::default())
-        .await?;
+    let topics = context.client.list_topics(ListTopicsRequest::default()).await?;
     if context.out.format != Format::Table {
         let values: Result<Vec<_>, _> = topics.iter().map(json::value).collect();
         context.out.list("topics", values?, None)?;
         return Ok(0);
     }
-    let mut table = Table::new(&[
-        "NAME",
-        "STATE",
-        "SCHEDULED",
-        "FIRED",
-        "RETRYING",
-        "DEAD",
-        "COMPLETED",
-        "RATE",
-        "LEASE",
-    ]);
+    let mut table =
+        Table::new(&["NAME", "STATE", "SCHEDULED", "FIRED", "RETRYING", "DEAD", "COMPLETED", "RATE", "LEASE"]);
     for topic in topics {
         let counts = topic.counts.unwrap_or_default();
         let limits = topic.limits.unwrap_or_default();
         table.row([
             topic.name,
-            if topic.paused {
-                "PAUSED".to_owned()
-            } else {
-                "RUNNING".to_owned()
-            },
+            if topic.paused { "PAUSED".to_owned() } else { "RUNNING".to_owned() },
             counts.scheduled.to_string(),
             counts.fired.to_string(),
             counts.retrying.to_string(),
@@ -192,15 +155,11 @@ async fn list(context: &mut Context) -> Result<u8, Failure> {
 }
 
 fn length(length: Option<prost_types::Duration>) -> String {
-    duration::of_proto(length)
-        .map(duration::show)
-        .unwrap_or_default()
+    duration::of_proto(length).map(duration::show).unwrap_or_default()
 }
 
 fn per_second(rate: Option<u32>) -> String {
-    rate.filter(|rate| *rate > 0)
-        .map(|rate| format!("{rate}/s"))
-        .unwrap_or_default()
+    rate.filter(|rate| *rate > 0).map(|rate| format!("{rate}/s")).unwrap_or_default()
 }
 
 fn detail(topic: &Topic) -> Vec<(&'static str, String)> {
@@ -208,26 +167,12 @@ fn detail(topic: &Topic) -> Vec<(&'static str, String)> {
     let mut rows = vec![
         ("NAME", clean(&topic.name)),
         ("NAMESPACE", clean(&topic.namespace)),
-        (
-            "STATE",
-            if topic.paused {
-                "PAUSED".to_owned()
-            } else {
-                "RUNNING".to_owned()
-            },
-        ),
+        ("STATE", if topic.paused { "PAUSED".to_owned() } else { "RUNNING".to_owned() }),
         ("VERSION", topic.version.to_string()),
         ("LEASE", length(limits.lease)),
         ("RETENTION", length(limits.retention)),
         ("RATE", per_second(limits.rate_per_second)),
-        (
-            "MAX CONCURRENCY",
-            limits
-                .max_concurrency
-                .filter(|n| *n > 0)
-                .map(|n| n.to_string())
-                .unwrap_or_default(),
-        ),
+        ("MAX CONCURRENCY", limits.max_concurrency.filter(|n| *n > 0).map(|n| n.to_string()).unwrap_or_default()),
     ];
     if let Some(retry) = limits.retry {
         rows.push(("MAX ATTEMPTS", retry.max_attempts.to_string()));

@@ -45,20 +45,13 @@ impl WhenOptions {
             (None, Some(after)) => when::When::After(duration::proto(after)),
             (None, None) => return Ok(None),
         };
-        Ok(Some(When {
-            when: Some(self.with_policy(when)?),
-        }))
+        Ok(Some(When { when: Some(self.with_policy(when)?) }))
     }
 
     /// For commands that cannot do without.
     pub fn required(&self) -> Result<When, Failure> {
-        let missing = || {
-            Failure::usage(
-                "--at",
-                "say when it is due",
-                "--in 5m or --at \"2027-02-14T00:00 Asia/Seoul\"",
-            )
-        };
+        let missing =
+            || Failure::usage("--at", "say when it is due", "--in 5m or --at \"2027-02-14T00:00 Asia/Seoul\"");
         self.when()?.ok_or_else(missing)
     }
 
@@ -74,16 +67,9 @@ impl WhenOptions {
                     Policy::Later => LocalTimePolicy::Later,
                     Policy::Reject => LocalTimePolicy::Reject,
                 };
-                Ok(when::When::Local(LocalTime {
-                    policy: policy.into(),
-                    ..local
-                }))
+                Ok(when::When::Local(LocalTime { policy: policy.into(), ..local }))
             }
-            _ => Err(Failure::usage(
-                "--local-policy",
-                "is for local times",
-                "--at \"2027-02-14T00:00 Asia/Seoul\"",
-            )),
+            _ => Err(Failure::usage("--local-policy", "is for local times", "--at \"2027-02-14T00:00 Asia/Seoul\"")),
         }
     }
 }
@@ -94,43 +80,25 @@ pub fn at(text: &str) -> Result<when::When, Failure> {
     if let Some(moment) = rfc3339(text)? {
         return Ok(when::When::At(moment));
     }
-    let refuse = |message: String| {
-        Failure::usage(
-            "--at",
-            message,
-            "\"2027-02-14T00:00 Asia/Seoul\" or 2027-02-13T15:00:00Z",
-        )
-    };
+    let refuse =
+        |message: String| Failure::usage("--at", message, "\"2027-02-14T00:00 Asia/Seoul\" or 2027-02-13T15:00:00Z");
     // "2027-02-14T00:00[Asia/Seoul]" is RFC 9557 without an offset.
     let bracketed = text.strip_suffix(']').and_then(|text| text.split_once('['));
     let (date_time, zone) = match bracketed {
         Some(parts) => parts,
         None => match text.rsplit_once(char::is_whitespace) {
             // The last word is a zone, unless it is the time of a date.
-            Some((date_time, zone)) if zone.starts_with(|c: char| c.is_ascii_alphabetic()) => {
-                (date_time, zone)
-            }
+            Some((date_time, zone)) if zone.starts_with(|c: char| c.is_ascii_alphabetic()) => (date_time, zone),
             _ => (text, ""),
         },
     };
-    let date_time = civil_text(date_time.trim()).ok_or_else(|| {
-        refuse(format!(
-            "{text:?} is neither a moment nor a local time with its zone"
-        ))
-    })?;
+    let date_time = civil_text(date_time.trim())
+        .ok_or_else(|| refuse(format!("{text:?} is neither a moment nor a local time with its zone")))?;
     if zone.is_empty() {
         let hint = format!("--at \"{date_time} Asia/Seoul\" or --at {date_time}Z for UTC");
-        return Err(Failure::usage(
-            "--at",
-            format!("{text:?} names no time zone"),
-            hint,
-        ));
+        return Err(Failure::usage("--at", format!("{text:?} names no time zone"), hint));
     }
-    Ok(when::When::Local(LocalTime {
-        date_time,
-        time_zone: zone.to_owned(),
-        ..LocalTime::default()
-    }))
+    Ok(when::When::Local(LocalTime { date_time, time_zone: zone.to_owned(), ..LocalTime::default() }))
 }
 
 /// A moment with an offset; `None` when it is something else.
@@ -141,11 +109,7 @@ pub fn rfc3339(text: &str) -> Result<Option<Timestamp>, Failure> {
     let nanos = moment.as_nanosecond();
     if nanos % 1_000_000 != 0 {
         let hint = format!("{moment:.3}");
-        return Err(Failure::usage(
-            "--at",
-            format!("{text:?} is finer than a millisecond"),
-            hint,
-        ));
+        return Err(Failure::usage("--at", format!("{text:?} is finer than a millisecond"), hint));
     }
     let seconds = i64::try_from(nanos.div_euclid(1_000_000_000));
     let rest = i32::try_from(nanos.rem_euclid(1_000_000_000));
@@ -188,22 +152,13 @@ mod tests {
         ] {
             assert_eq!(local(text), seoul, "{text}");
         }
-        assert_eq!(
-            local("2027-02-14T00:00:00.250 UTC").0,
-            "2027-02-14T00:00:00.250"
-        );
+        assert_eq!(local("2027-02-14T00:00:00.250 UTC").0, "2027-02-14T00:00:00.250");
     }
 
     #[test]
     fn moments_are_moments() {
-        for text in [
-            "2027-02-13T15:00:00Z",
-            "2027-02-14T00:00:00+09:00",
-            "2027-02-14T00:00+09:00",
-        ] {
-            let Ok(when::When::At(moment)) = at(text) else {
-                panic!("{text}")
-            };
+        for text in ["2027-02-13T15:00:00Z", "2027-02-14T00:00:00+09:00", "2027-02-14T00:00+09:00"] {
+            let Ok(when::When::At(moment)) = at(text) else { panic!("{text}") };
             assert_eq!((moment.seconds, moment.nanos), (1_802_530_800, 0), "{text}");
         }
     }
@@ -211,23 +166,9 @@ mod tests {
     #[test]
     fn what_is_missing_is_named() {
         let error = at("2027-02-14T00:00").expect_err("no zone").to_json();
-        assert!(
-            error["message"]
-                .as_str()
-                .is_some_and(|text| text.contains("names no time zone"))
-        );
-        assert!(
-            error["try"]
-                .as_str()
-                .is_some_and(|text| text.contains("2027-02-14T00:00 Asia/Seoul"))
-        );
-        for text in [
-            "",
-            "tomorrow",
-            "2027-13-01 Asia/Seoul",
-            "2027-02-30T00:00 UTC",
-            "2027-02-13T15:00:00.0001Z",
-        ] {
+        assert!(error["message"].as_str().is_some_and(|text| text.contains("names no time zone")));
+        assert!(error["try"].as_str().is_some_and(|text| text.contains("2027-02-14T00:00 Asia/Seoul")));
+        for text in ["", "tomorrow", "2027-13-01 Asia/Seoul", "2027-02-30T00:00 UTC", "2027-02-13T15:00:00.0001Z"] {
             assert!(at(text).is_err(), "{text}");
         }
     }

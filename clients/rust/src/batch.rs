@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use proto::v1::{
-    BatchCancelRequest, BatchScheduleRequest, CancelRequest, CancelResponse, ScheduleRequest,
-    ScheduleResponse, batch_cancel_result, batch_schedule_result,
+    BatchCancelRequest, BatchScheduleRequest, CancelRequest, CancelResponse, ScheduleRequest, ScheduleResponse,
+    batch_cancel_result, batch_schedule_result,
 };
 
 use crate::call::{Client, How};
@@ -20,10 +20,7 @@ struct Results<T> {
 
 impl<T> Results<T> {
     fn new(items: usize) -> Self {
-        Results {
-            results: (0..items).map(|_| None).collect(),
-            round: (0..items).collect(),
-        }
+        Results { results: (0..items).map(|_| None).collect(), round: (0..items).collect() }
     }
 
     /// Takes the answer to a round; the next round is what is worth another try. A server that answers fewer items than
@@ -33,10 +30,7 @@ impl<T> Results<T> {
         let mut answers = answers.into_iter();
         for index in round {
             let answer = answers.next();
-            if answer
-                .as_ref()
-                .is_none_or(|a| a.as_ref().is_err_and(Error::is_retryable))
-            {
+            if answer.as_ref().is_none_or(|a| a.as_ref().is_err_and(Error::is_retryable)) {
                 self.round.push(index);
             }
             if let Some(answer) = answer {
@@ -47,18 +41,12 @@ impl<T> Results<T> {
 
     /// How long the items of the next round ask to be left alone.
     fn asked_wait(&self) -> Option<Duration> {
-        let errors = self
-            .round
-            .iter()
-            .filter_map(|&i| self.results[i].as_ref()?.as_ref().err());
+        let errors = self.round.iter().filter_map(|&i| self.results[i].as_ref()?.as_ref().err());
         errors.filter_map(Error::retry_after).max()
     }
 
     fn finish(self, missing: impl Fn() -> Error) -> Vec<Result<T, Error>> {
-        self.results
-            .into_iter()
-            .map(|result| result.unwrap_or_else(|| Err(missing())))
-            .collect()
+        self.results.into_iter().map(|result| result.unwrap_or_else(|| Err(missing()))).collect()
     }
 }
 
@@ -84,9 +72,7 @@ impl Client {
             Ok(results
                 .map(|result| match result.result {
                     Some(batch_schedule_result::Result::Ok(ok)) => Ok(ok),
-                    Some(batch_schedule_result::Result::Error(error)) => {
-                        Err(Error::from_item(&error))
-                    }
+                    Some(batch_schedule_result::Result::Error(error)) => Err(Error::from_item(&error)),
                     None => Err(no_answer()),
                 })
                 .collect())
@@ -114,9 +100,7 @@ impl Client {
             Ok(results
                 .map(|result| match result.result {
                     Some(batch_cancel_result::Result::Ok(ok)) => Ok(ok),
-                    Some(batch_cancel_result::Result::Error(error)) => {
-                        Err(Error::from_item(&error))
-                    }
+                    Some(batch_cancel_result::Result::Error(error)) => Err(Error::from_item(&error)),
                     None => Err(no_answer()),
                 })
                 .collect())
@@ -124,11 +108,7 @@ impl Client {
         self.in_rounds(items, send).await
     }
 
-    async fn in_rounds<Item, T, F, Fut>(
-        &self,
-        items: Vec<Item>,
-        send: F,
-    ) -> Result<Vec<Result<T, Error>>, Error>
+    async fn in_rounds<Item, T, F, Fut>(&self, items: Vec<Item>, send: F) -> Result<Vec<Result<T, Error>>, Error>
     where
         Item: Clone,
         F: Fn(Vec<Item>) -> Fut,
@@ -148,10 +128,7 @@ impl Client {
                 Err(error) => return Err(error),
             }
             let backoff = self.policy.backoff.delay(failures, rand::random());
-            let wait = results
-                .asked_wait()
-                .unwrap_or_default()
-                .saturating_add(backoff);
+            let wait = results.asked_wait().unwrap_or_default().saturating_add(backoff);
             if results.round.is_empty()
                 || failures >= self.policy.attempts_max
                 || self.now().saturating_add(wait) >= deadline
@@ -181,9 +158,7 @@ mod tests {
     #[test]
     fn only_what_may_be_cured_is_sent_again_and_order_is_kept() {
         let mut results = Results::new(4);
-        let passing = || Error::TimedOut {
-            after: Duration::ZERO,
-        };
+        let passing = || Error::TimedOut { after: Duration::ZERO };
         results.answered([Ok('a'), Err(passing()), Err(Error::Closed)]);
         assert_eq!(results.round, [1, 3]);
         results.answered([Ok('b'), Err(passing())]);

@@ -45,11 +45,7 @@ impl Builder {
     /// living node is enough, all of them are better.
     pub fn endpoints<T: AsRef<str>>(mut self, endpoints: impl IntoIterator<Item = T>) -> Self {
         for text in endpoints {
-            let parts = text
-                .as_ref()
-                .split(',')
-                .map(str::trim)
-                .filter(|part| !part.is_empty());
+            let parts = text.as_ref().split(',').map(str::trim).filter(|part| !part.is_empty());
             self.endpoints.extend(parts.map(normal));
         }
         self
@@ -114,10 +110,7 @@ impl Builder {
     /// A client that connects when it is first used. Fails only on endpoints that cannot be right.
     pub fn connect_lazy(self) -> Result<Client, Error> {
         if self.endpoints.is_empty() {
-            return Err(Error::invalid(
-                "endpoints",
-                "at least one is needed, as in http://127.0.0.1:7300",
-            ));
+            return Err(Error::invalid("endpoints", "at least one is needed, as in http://127.0.0.1:7300"));
         }
         if self.policy.total.is_zero() || self.policy.attempt.is_zero() {
             return Err(Error::invalid("timeout", "must be longer than nothing"));
@@ -136,14 +129,10 @@ impl Builder {
     }
 }
 
-/// With the scheme that goes without saying.
-fn normal(text: &str) -> String {
+/// With the scheme that goes without saying: one endpoint has one name.
+pub(crate) fn normal(text: &str) -> String {
     let text = text.trim_end_matches('/');
-    if text.contains("://") {
-        text.to_owned()
-    } else {
-        format!("http://{text}")
-    }
+    if text.contains("://") { text.to_owned() } else { format!("http://{text}") }
 }
 
 /// Refuses what cannot be dialled. Hints of servers come through here too.
@@ -165,10 +154,7 @@ mod tests {
     #[test]
     fn a_list_of_addresses_is_split_and_completed() {
         let builder = Builder::default().endpoints(["a:1, http://b:2/", "c:3"]);
-        assert_eq!(
-            builder.endpoints,
-            ["http://a:1", "http://b:2", "http://c:3"]
-        );
+        assert_eq!(builder.endpoints, ["http://a:1", "http://b:2", "http://c:3"]);
     }
 
     #[tokio::test]
@@ -179,9 +165,7 @@ mod tests {
             (vec!["ftp://host:1"], "not http://"),
             (vec!["http://[:1"], "no address"),
         ] {
-            let refused = Builder::default()
-                .endpoints(endpoints.iter())
-                .connect_lazy();
+            let refused = Builder::default().endpoints(endpoints.iter()).connect_lazy();
             let error = refused.err().expect("refused").to_string();
             assert!(error.contains(said), "{error}");
         }

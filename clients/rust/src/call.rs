@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
 
-use crate::builder::{Builder, checked};
+use crate::builder::{Builder, checked, normal};
 use crate::error::Error;
 use crate::leaders::Leaders;
 use crate::retry::{Attempts, Next, Policy, Target};
@@ -53,10 +53,7 @@ pub(crate) struct How {
 impl How {
     /// A read, or a write that can be repeated, of nothing in particular.
     pub(crate) fn repeatable() -> Self {
-        How {
-            repeatable: true,
-            ..How::default()
-        }
+        How { repeatable: true, ..How::default() }
     }
 
     /// A write that has its effect each time.
@@ -84,18 +81,12 @@ impl Client {
             channels: Mutex::default(),
             settings,
         };
-        Client {
-            policy: inner.settings.policy,
-            inner: Arc::new(inner),
-        }
+        Client { policy: inner.settings.policy, inner: Arc::new(inner) }
     }
 
     /// The same client with other bounds for its calls.
     pub fn with_policy(&self, policy: Policy) -> Client {
-        Client {
-            inner: self.inner.clone(),
-            policy,
-        }
+        Client { inner: self.inner.clone(), policy }
     }
 
     /// Bounds of its calls.
@@ -111,18 +102,14 @@ impl Client {
     /// Asks a node who leads what, and remembers it.
     pub async fn leaders(&self) -> Result<LeadersResponse, Error> {
         let answer = self
-            .call(
-                How::repeatable(),
-                LeadersRequest {},
-                |channel, request| async move {
-                    ExecutorServiceClient::new(channel).leaders(request).await
-                },
-            )
+            .call(How::repeatable(), LeadersRequest {}, |channel, request| async move {
+                ExecutorServiceClient::new(channel).leaders(request).await
+            })
             .await?;
-        let news = answer
-            .leaders
-            .iter()
-            .map(|l| (l.partition, l.endpoint.clone(), l.term));
+        let news = answer.leaders.iter().map(|l| {
+            let endpoint = if l.endpoint.is_empty() { String::new() } else { normal(&l.endpoint) };
+            (l.partition, endpoint, l.term)
+        });
         self.inner.leaders().learned(self.now(), news);
         Ok(answer)
     }
@@ -152,24 +139,13 @@ impl Client {
 
     /// How to call about one id: at its leader, repeatable.
     pub(crate) fn about(&self, namespace: &str, id: &str) -> How {
-        let partition = if self.inner.settings.routing {
-            route::partition(namespace, id, self.partitions())
-        } else {
-            None
-        };
-        How {
-            partition,
-            ..How::repeatable()
-        }
+        let partition =
+            if self.inner.settings.routing { route::partition(namespace, id, self.partitions()) } else { None };
+        How { partition, ..How::repeatable() }
     }
 
     /// Makes a call with as many tries as it takes and may take. `request` is cloned for each.
-    pub(crate) async fn call<Req, Res, F, Fut>(
-        &self,
-        how: How,
-        request: Req,
-        send: F,
-    ) -> Result<Res, Error>
+    pub(crate) async fn call<Req, Res, F, Fut>(&self, how: How, request: Req, send: F) -> Result<Res, Error>
     where
         Req: Clone,
         F: Fn(Channel, Request<Req>) -> Fut,
@@ -186,17 +162,10 @@ impl Client {
         let mut last = None;
         loop {
             let Some(timeout) = attempts.begin(self.now()) else {
-                return Err(last.unwrap_or(Error::TimedOut {
-                    after: policy.total,
-                }));
+                return Err(last.unwrap_or(Error::TimedOut { after: policy.total }));
             };
-            let endpoint = named
-                .take()
-                .unwrap_or_else(|| self.inner.pick(self.now(), how.partition));
-            let error = match self
-                .attempt(&endpoint, timeout, request.clone(), &send)
-                .await
-            {
+            let endpoint = named.take().unwrap_or_else(|| self.inner.pick(self.now(), how.partition));
+            let error = match self.attempt(&endpoint, timeout, request.clone(), &send).await {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
@@ -235,12 +204,7 @@ impl Client {
     }
 
     /// Records what a failure taught about nodes; the endpoint the next try must go to, if it must.
-    pub(crate) fn follow(
-        &self,
-        partition: Option<u32>,
-        endpoint: &str,
-        target: Target,
-    ) -> Option<String> {
+    pub(crate) fn follow(&self, partition: Option<u32>, endpoint: &str, target: Target) -> Option<String> {
         let mut leaders = self.inner.leaders();
         match target {
             Target::Same => Some(endpoint.to_owned()),
@@ -251,6 +215,7 @@ impl Client {
             // A hint that cannot be an address is no hint.
             Target::Leader(leader) if checked(&leader).is_err() => None,
             Target::Leader(leader) => {
+                let leader = normal(&leader);
                 if let Some(partition) = partition {
                     leaders.hinted(partition, &leader);
                 }
@@ -285,6 +250,7 @@ impl Inner {
 
     /// The connection to an endpoint, made when first used, kept for good; it reconnects by itself.
     pub(crate) fn channel(&self, endpoint: &str) -> Result<Channel, Error> {
+        let endpoint = &normal(endpoint);
         let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(channel) = channels.get(endpoint) {
             return Ok(channel.clone());

@@ -29,20 +29,14 @@ impl Client {
     }
 
     /// All dead letters, page by page as they are consumed. Ends after the first error.
-    pub fn list_all_dead_letters(
-        &self,
-        request: ListDeadLettersRequest,
-    ) -> impl Stream<Item = Result<Trigger, Error>> {
+    pub fn list_all_dead_letters(&self, request: ListDeadLettersRequest) -> impl Stream<Item = Result<Trigger, Error>> {
         let client = self.clone();
         crate::pages::items(request, move |request| {
             let client = client.clone();
             async move {
                 let page = client.list_dead_letters(request.clone()).await?;
                 let token = page.next_page_token;
-                let next = ListDeadLettersRequest {
-                    page_token: token.clone(),
-                    ..request
-                };
+                let next = ListDeadLettersRequest { page_token: token.clone(), ..request };
                 Ok((page.triggers, (!token.is_empty()).then_some(next)))
             }
         })
@@ -55,22 +49,15 @@ impl Client {
     ) -> Result<RequeueDeadLetterResponse, Error> {
         self.fill(&mut request.namespace, &mut request.request_id);
         let how = self.about(&request.namespace, &request.id);
-        self.call(how, request, |channel, request| async move {
-            service(channel).requeue_dead_letter(request).await
-        })
-        .await
+        self.call(how, request, |channel, request| async move { service(channel).requeue_dead_letter(request).await })
+            .await
     }
 
     /// Gives up for good.
-    pub async fn drop_dead_letter(
-        &self,
-        mut request: DropDeadLetterRequest,
-    ) -> Result<DropDeadLetterResponse, Error> {
+    pub async fn drop_dead_letter(&self, mut request: DropDeadLetterRequest) -> Result<DropDeadLetterResponse, Error> {
         self.fill(&mut request.namespace, &mut request.request_id);
         let how = self.about(&request.namespace, &request.id);
-        self.call(how, request, |channel, request| async move {
-            service(channel).drop_dead_letter(request).await
-        })
-        .await
+        self.call(how, request, |channel, request| async move { service(channel).drop_dead_letter(request).await })
+            .await
     }
 }

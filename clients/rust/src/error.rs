@@ -6,7 +6,7 @@ use std::fmt;
 use std::time::Duration;
 
 use prost::Message;
-use proto::v1::{FencingToken, Outcome, Receipt};
+use proto::v1::Receipt;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, RpcStatusExt, StatusExt, pb};
 
@@ -203,11 +203,7 @@ impl Error {
     /// Where the leader is, when the answer said so.
     pub fn leader_endpoint(&self) -> Option<&str> {
         let refusal = self.refusal()?;
-        refusal
-            .metadata
-            .get("leader_endpoint")
-            .map(String::as_str)
-            .filter(|text| !text.is_empty())
+        refusal.metadata.get("leader_endpoint").map(String::as_str).filter(|text| !text.is_empty())
     }
 
     /// How long the server asks to wait before the next try.
@@ -220,68 +216,40 @@ impl Error {
         // A status made by the transport has a cause and no details; one sent by a server is the other way round.
         if status.details().is_empty() && std::error::Error::source(status).is_some() {
             return match status.code() {
-                Code::Cancelled | Code::DeadlineExceeded if is_timeout(status) => {
-                    Error::TimedOut { after: timeout }
-                }
-                _ => Error::Disconnected {
-                    endpoint: endpoint.to_owned(),
-                    message: causes(status),
-                },
+                Code::Cancelled | Code::DeadlineExceeded if is_timeout(status) => Error::TimedOut { after: timeout },
+                _ => Error::Disconnected { endpoint: endpoint.to_owned(), message: causes(status) },
             };
         }
         let raw = pb::Status::decode(status.details()).unwrap_or_default();
-        Error::refused(
-            status.code(),
-            status.message(),
-            &raw,
-            status.get_error_details(),
-        )
+        Error::refused(status.code(), status.message(), &raw, status.get_error_details())
     }
 
     /// From the result of a single item in a batch or on a stream.
     pub fn from_item(status: &pb::Status) -> Error {
-        Error::refused(
-            Code::from_i32(status.code),
-            &status.message,
-            status,
-            status.get_error_details(),
-        )
+        Error::refused(Code::from_i32(status.code), &status.message, status, status.get_error_details())
     }
 
     /// Refused locally: `field` cannot be right.
     pub fn invalid(field: impl Into<String>, message: impl Into<String>) -> Error {
-        Error::Invalid {
-            field: field.into(),
-            message: message.into(),
-        }
+        Error::Invalid { field: field.into(), message: message.into() }
     }
 
     fn refused(code: Code, message: &str, raw: &pb::Status, details: ErrorDetails) -> Error {
         let (reason, metadata) = match details.error_info() {
-            Some(info) => (
-                Reason::from_wire(&info.reason),
-                info.metadata
-                    .iter()
-                    .map(|(k, v)| (k.clone(), v.clone()))
-                    .collect(),
-            ),
+            Some(info) => {
+                (Reason::from_wire(&info.reason), info.metadata.iter().map(|(k, v)| (k.clone(), v.clone())).collect())
+            }
             None => (Reason::Other(String::new()), BTreeMap::new()),
         };
         let fields = details.bad_request().map_or_else(Vec::new, |bad| {
             let violations = bad.field_violations.iter();
-            violations
-                .map(|v| FieldViolation {
-                    field: v.field.clone(),
-                    description: v.description.clone(),
-                })
-                .collect()
+            violations.map(|v| FieldViolation { field: v.field.clone(), description: v.description.clone() }).collect()
         });
         let receipt = raw
             .details
             .iter()
             .find(|any| any.type_url.ends_with("/bosingak.v1.Receipt"))
-            .and_then(|any| Receipt::decode(any.value.as_slice()).ok())
-            .or_else(|| receipt_of(&metadata));
+            .and_then(|any| Receipt::decode(any.value.as_slice()).ok());
         Error::Refused(Box::new(Refusal {
             code,
             reason,
@@ -333,42 +301,6 @@ impl Refusal {
     }
 }
 
-/// The receipt facts of a refusal whose server put them in the metadata.
-fn receipt_of(metadata: &BTreeMap<String, String>) -> Option<Receipt> {
-    let number = |name: &str| metadata.get(name).and_then(|text| text.parse::<u64>().ok());
-    let moment = |name: &str| metadata.get(name).and_then(|text| text.parse().ok());
-    let generation = number("generation")?;
-    let log_index = number("log_index")?;
-    let outcome = metadata
-        .get("outcome")
-        .map_or(Outcome::Unspecified, |text| {
-            Outcome::from_str_name(text)
-                .or_else(|| Outcome::from_str_name(&format!("OUTCOME_{text}")))
-                .unwrap_or(Outcome::Unspecified)
-        });
-    Some(Receipt {
-        partition: number("partition")
-            .and_then(|n| n.try_into().ok())
-            .unwrap_or(0),
-        log_index,
-        generation,
-        due: moment("due"),
-        fired: moment("fired"),
-        fired_index: number("fired_index").unwrap_or(0),
-        outcome: outcome.into(),
-        decided: moment("decided"),
-        executor: metadata.get("executor").cloned().unwrap_or_default(),
-        attempt: number("attempt")
-            .and_then(|n| n.try_into().ok())
-            .unwrap_or(0),
-        token: number("token_counter").map(|counter| FencingToken {
-            epoch: number("token_epoch").unwrap_or(0),
-            term: number("token_term").unwrap_or(0),
-            counter,
-        }),
-    })
-}
-
 /// Whether the transport's own timer is the cause.
 fn is_timeout(status: &Status) -> bool {
     let mut cause = std::error::Error::source(status);
@@ -398,10 +330,8 @@ mod tests {
     use std::collections::HashMap;
 
     fn status(code: Code, reason: &str, metadata: &[(&str, &str)]) -> Status {
-        let metadata: HashMap<String, String> = metadata
-            .iter()
-            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
-            .collect();
+        let metadata: HashMap<String, String> =
+            metadata.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         let mut details = ErrorDetails::new();
         details.set_error_info(reason, "bosingak", metadata);
         details.add_bad_request_violation("due", "beyond the horizon");
@@ -415,33 +345,19 @@ mod tests {
 
     #[test]
     fn everything_the_server_said_is_kept() {
-        let facts = [
-            ("generation", "81921"),
-            ("log_index", "20"),
-            ("fired_index", "20"),
-            ("outcome", "FIRED"),
-        ];
-        let error = error(&status(Code::FailedPrecondition, "ALREADY_FIRED", &facts));
-        assert_eq!(error.reason(), Some(&Reason::AlreadyFired));
+        let error = error(&status(Code::Aborted, "VERSION_MISMATCH", &[("found", "81921")]));
+        assert_eq!(error.reason(), Some(&Reason::VersionMismatch));
         assert_eq!(error.field_violations()[0].field, "due");
         assert_eq!(error.retry_after(), Some(Duration::from_millis(70)));
-        let receipt = error.receipt().expect("facts were given");
-        assert_eq!((receipt.generation, receipt.fired_index), (81921, 20));
-        assert_eq!(receipt.outcome(), Outcome::Fired);
+        let refusal = error.refusal().expect("the server answered");
+        assert_eq!(refusal.metadata["found"], "81921");
         assert!(!error.is_retryable());
-        assert_eq!(
-            error.to_string(),
-            "no; due: beyond the horizon (ALREADY_FIRED)"
-        );
+        assert_eq!(error.to_string(), "no; due: beyond the horizon (VERSION_MISMATCH)");
     }
 
     #[test]
-    fn a_receipt_may_be_attached_whole() {
-        let receipt = Receipt {
-            generation: 9,
-            executor: "e-1".into(),
-            ..Receipt::default()
-        };
+    fn a_receipt_comes_whole() {
+        let receipt = Receipt { generation: 9, executor: "e-1".into(), ..Receipt::default() };
         let raw = pb::Status {
             code: Code::FailedPrecondition as i32,
             message: "already ended".into(),
@@ -474,11 +390,7 @@ mod tests {
             (Code::Internal, "", Repeat::Never),
         ];
         for (code, reason, expected) in cases {
-            assert_eq!(
-                error(&status(code, reason, &[])).repeat(),
-                expected,
-                "{code:?} {reason}"
-            );
+            assert_eq!(error(&status(code, reason, &[])).repeat(), expected, "{code:?} {reason}");
         }
     }
 

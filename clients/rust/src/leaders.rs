@@ -65,8 +65,7 @@ impl Leaders {
                     self.by_partition.remove(&partition);
                 }
                 _ => {
-                    self.by_partition
-                        .insert(partition, Leader { endpoint, term });
+                    self.by_partition.insert(partition, Leader { endpoint, term });
                 }
             }
         }
@@ -77,27 +76,16 @@ impl Leaders {
 
     /// An answer named the leader of a partition. It is newer than what was believed, though its term is unknown.
     pub fn hinted(&mut self, partition: u32, endpoint: &str) {
-        let term = self
-            .by_partition
-            .get(&partition)
-            .map_or(0, |known| known.term);
-        self.by_partition.insert(
-            partition,
-            Leader {
-                endpoint: endpoint.to_owned(),
-                term,
-            },
-        );
+        let term = self.by_partition.get(&partition).map_or(0, |known| known.term);
+        self.by_partition.insert(partition, Leader { endpoint: endpoint.to_owned(), term });
         self.cooling.remove(endpoint);
     }
 
     /// A call to this endpoint failed in a way that another might not.
     pub fn failed(&mut self, now: Duration, endpoint: &str) {
-        self.by_partition
-            .retain(|_, leader| leader.endpoint != endpoint);
+        self.by_partition.retain(|_, leader| leader.endpoint != endpoint);
         self.cooling.retain(|_, until| *until > now);
-        self.cooling
-            .insert(endpoint.to_owned(), now.saturating_add(COOL_DOWN));
+        self.cooling.insert(endpoint.to_owned(), now.saturating_add(COOL_DOWN));
         if self.seeds[self.current] == endpoint {
             self.current = (self.current + 1) % self.seeds.len();
         }
@@ -114,19 +102,14 @@ impl Leaders {
         {
             return &leader.endpoint;
         }
-        let order =
-            (0..self.seeds.len()).map(|i| &self.seeds[(self.current + i) % self.seeds.len()]);
-        let rested = order
-            .clone()
-            .find(|endpoint| !self.is_cooling(now, endpoint));
+        let order = (0..self.seeds.len()).map(|i| &self.seeds[(self.current + i) % self.seeds.len()]);
+        let rested = order.clone().find(|endpoint| !self.is_cooling(now, endpoint));
         rested.unwrap_or(&self.seeds[self.current])
     }
 
     /// The believed leader of a partition.
     pub fn leader(&self, partition: u32) -> Option<&str> {
-        self.by_partition
-            .get(&partition)
-            .map(|leader| leader.endpoint.as_str())
+        self.by_partition.get(&partition).map(|leader| leader.endpoint.as_str())
     }
 
     /// True once per interval when beliefs should be refreshed; the caller then asks.

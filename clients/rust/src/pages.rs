@@ -9,10 +9,7 @@ use crate::error::Error;
 
 /// The items of all pages in order. `page` answers with a page and the request of the next one, if there is any. Pages
 /// may be empty. Ends after the first error.
-pub(crate) fn items<Req, Item, F, Fut>(
-    first: Req,
-    page: F,
-) -> impl Stream<Item = Result<Item, Error>>
+pub(crate) fn items<Req, Item, F, Fut>(first: Req, page: F) -> impl Stream<Item = Result<Item, Error>>
 where
     F: Fn(Req) -> Fut,
     Fut: Future<Output = Result<(Vec<Item>, Option<Req>), Error>>,
@@ -50,10 +47,7 @@ mod tests {
             }
         };
         let all: Vec<_> = items(0, pages).collect().await;
-        let good: Vec<i32> = all
-            .iter()
-            .filter_map(|item| item.as_ref().ok().copied())
-            .collect();
+        let good: Vec<i32> = all.iter().filter_map(|item| item.as_ref().ok().copied()).collect();
         assert_eq!(good, [1, 2, 3]);
         assert!(all.last().is_some_and(Result::is_err));
         assert_eq!(all.len(), 4);

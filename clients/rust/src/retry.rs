@@ -19,11 +19,7 @@ pub struct Backoff {
 impl Default for Backoff {
     /// 50 ms, doubling up to 1 s: an election takes 600–900 ms, and should be found over soon after it is.
     fn default() -> Self {
-        Backoff {
-            initial: Duration::from_millis(50),
-            max: Duration::from_secs(1),
-            multiplier_percent: 200,
-        }
+        Backoff { initial: Duration::from_millis(50), max: Duration::from_secs(1), multiplier_percent: 200 }
     }
 }
 
@@ -107,13 +103,7 @@ pub struct Attempts {
 impl Attempts {
     /// A call that begins `now`. `repeatable`: a repeat has the same effect and answer as the first.
     pub fn new(policy: Policy, now: Duration, repeatable: bool) -> Self {
-        Attempts {
-            policy,
-            deadline: now.saturating_add(policy.total),
-            repeatable,
-            made: 0,
-            followed_hint: false,
-        }
+        Attempts { policy, deadline: now.saturating_add(policy.total), repeatable, made: 0, followed_hint: false }
     }
 
     /// The moment by which the call ends.
@@ -123,10 +113,7 @@ impl Attempts {
 
     /// Begins a try: how long it may take. `None` when the call's time is up.
     pub fn begin(&mut self, now: Duration) -> Option<Duration> {
-        let left = self
-            .deadline
-            .checked_sub(now)
-            .filter(|left| !left.is_zero())?;
+        let left = self.deadline.checked_sub(now).filter(|left| !left.is_zero())?;
         self.made += 1;
         Some(left.min(self.policy.attempt))
     }
@@ -153,25 +140,16 @@ impl Attempts {
         let backoff = self.policy.backoff.delay(self.made, random);
         if let Some(leader) = error.leader_endpoint() {
             // Two nodes that each take the other for the leader must not be asked in a tight loop.
-            let after = if self.followed_hint {
-                backoff
-            } else {
-                Duration::ZERO
-            };
+            let after = if self.followed_hint { backoff } else { Duration::ZERO };
             self.followed_hint = !self.followed_hint;
             return (after, Target::Leader(leader.to_owned()));
         }
         self.followed_hint = false;
         // The server's word is a lower bound: a crowd told the same time should still spread.
-        let after = error
-            .retry_after()
-            .map_or(backoff, |asked| asked.saturating_add(backoff));
+        let after = error.retry_after().map_or(backoff, |asked| asked.saturating_add(backoff));
         let target = match error {
             Error::Refused(refusal) if refusal.reason == Reason::ShuttingDown => {
-                return (
-                    Duration::ZERO.max(error.retry_after().unwrap_or_default()),
-                    Target::Other,
-                );
+                return (Duration::ZERO.max(error.retry_after().unwrap_or_default()), Target::Other);
             }
             Error::Refused(refusal)
                 if matches!(
@@ -181,9 +159,7 @@ impl Attempts {
             {
                 Target::Same
             }
-            Error::Refused(_) | Error::Disconnected { .. } | Error::TimedOut { .. } => {
-                Target::Other
-            }
+            Error::Refused(_) | Error::Disconnected { .. } | Error::TimedOut { .. } => Target::Other,
             Error::Invalid { .. } | Error::Closed => Target::Same,
         };
         // The first move to another node is free: a dead node should not cost its callers a wait.
@@ -204,10 +180,8 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     fn refused(reason: Reason, leader: Option<&str>, retry_after: Option<Duration>) -> Error {
-        let metadata: BTreeMap<String, String> = leader
-            .map(|at| ("leader_endpoint".to_owned(), at.to_owned()))
-            .into_iter()
-            .collect();
+        let metadata: BTreeMap<String, String> =
+            leader.map(|at| ("leader_endpoint".to_owned(), at.to_owned())).into_iter().collect();
         Error::Refused(Box::new(Refusal {
             code: Code::Unavailable,
             reason,
@@ -220,10 +194,7 @@ mod tests {
     }
 
     fn gone() -> Error {
-        Error::Disconnected {
-            endpoint: "http://a".into(),
-            message: "connection refused".into(),
-        }
+        Error::Disconnected { endpoint: "http://a".into(), message: "connection refused".into() }
     }
 
     fn begun(repeatable: bool) -> Attempts {
@@ -244,16 +215,10 @@ mod tests {
     /// Red when `failed` lets a call without an id be repeated after `Repeat::MaybeExecuted`.
     #[test]
     fn an_unknown_outcome_is_repeated_only_with_an_id() {
-        assert!(matches!(
-            begun(true).failed(200 * MS, &gone(), 0),
-            Next::Again { .. }
-        ));
+        assert!(matches!(begun(true).failed(200 * MS, &gone(), 0), Next::Again { .. }));
         assert_eq!(begun(false).failed(200 * MS, &gone(), 0), Next::GiveUp);
         let full = refused(Reason::Overloaded, None, None);
-        assert!(matches!(
-            begun(false).failed(200 * MS, &full, 0),
-            Next::Again { .. }
-        ));
+        assert!(matches!(begun(false).failed(200 * MS, &full, 0), Next::Again { .. }));
     }
 
     #[test]
@@ -267,51 +232,27 @@ mod tests {
         let hint = refused(Reason::NotLeader, Some("http://b"), None);
         let mut attempts = begun(true);
         let leader = Target::Leader("http://b".into());
-        let at_once = Next::Again {
-            after: Duration::ZERO,
-            target: leader.clone(),
-        };
+        let at_once = Next::Again { after: Duration::ZERO, target: leader.clone() };
         assert_eq!(attempts.failed(101 * MS, &hint, 0), at_once);
         attempts.begin(102 * MS);
-        assert_eq!(
-            attempts.failed(103 * MS, &hint, 0),
-            Next::Again {
-                after: 100 * MS,
-                target: leader
-            }
-        );
+        assert_eq!(attempts.failed(103 * MS, &hint, 0), Next::Again { after: 100 * MS, target: leader });
     }
 
     #[test]
     fn the_servers_wait_is_a_lower_bound() {
         let asked = refused(Reason::Overloaded, None, Some(400 * MS));
         let next = begun(true).failed(200 * MS, &asked, u32::MAX);
-        assert_eq!(
-            next,
-            Next::Again {
-                after: 425 * MS,
-                target: Target::Same
-            }
-        );
+        assert_eq!(next, Next::Again { after: 425 * MS, target: Target::Same });
     }
 
     #[test]
     fn a_dead_node_costs_no_wait_the_first_time() {
         let mut attempts = begun(true);
-        let free = Next::Again {
-            after: Duration::ZERO,
-            target: Target::Other,
-        };
+        let free = Next::Again { after: Duration::ZERO, target: Target::Other };
         assert_eq!(attempts.failed(101 * MS, &gone(), 0), free);
         attempts.begin(102 * MS);
         let second = attempts.failed(103 * MS, &gone(), 0);
-        assert_eq!(
-            second,
-            Next::Again {
-                after: 100 * MS,
-                target: Target::Other
-            }
-        );
+        assert_eq!(second, Next::Again { after: 100 * MS, target: Target::Other });
     }
 
     #[test]
@@ -326,16 +267,10 @@ mod tests {
 
     #[test]
     fn tries_are_counted() {
-        let policy = Policy {
-            attempts_max: 2,
-            ..Policy::default()
-        };
+        let policy = Policy { attempts_max: 2, ..Policy::default() };
         let mut attempts = Attempts::new(policy, Duration::ZERO, true);
         attempts.begin(Duration::ZERO);
-        assert!(matches!(
-            attempts.failed(MS, &gone(), 0),
-            Next::Again { .. }
-        ));
+        assert!(matches!(attempts.failed(MS, &gone(), 0), Next::Again { .. }));
         attempts.begin(MS);
         assert_eq!(attempts.failed(2 * MS, &gone(), 0), Next::GiveUp);
     }

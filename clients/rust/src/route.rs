@@ -21,16 +21,8 @@ pub fn tag(id: &str) -> &str {
 /// The slot of an id: the first 12 bits of SHA-256 over namespace, a zero byte and the tag. An empty namespace is
 /// `default`, as everywhere in the protocol.
 pub fn slot(namespace: &str, id: &str) -> u16 {
-    let namespace = if namespace.is_empty() {
-        "default"
-    } else {
-        namespace
-    };
-    let digest = Sha256::new()
-        .chain_update(namespace)
-        .chain_update([0])
-        .chain_update(tag(id))
-        .finalize();
+    let namespace = if namespace.is_empty() { "default" } else { namespace };
+    let digest = Sha256::new().chain_update(namespace).chain_update([0]).chain_update(tag(id)).finalize();
     u16::from(digest[0]) << 4 | u16::from(digest[1]) >> 4
 }
 
@@ -46,12 +38,7 @@ mod tests {
     /// The same values as in the server's `routing.rs`, made with sha256sum: the two sides may not drift apart.
     #[test]
     fn slots_are_those_of_the_server() {
-        let known = [
-            ("hello", 0xe20),
-            ("order-1", 0x2a2),
-            ("order-2", 0x60a),
-            ("order-3", 0x34f),
-        ];
+        let known = [("hello", 0xe20), ("order-1", 0x2a2), ("order-2", 0x60a), ("order-3", 0x34f)];
         for (id, expected) in known {
             assert_eq!(slot("default", id), expected, "{id}");
             assert_eq!(slot("", id), expected, "{id}");

@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use proto::v1::{
-    LatePolicy, LocalTime, LocalTimePolicy, Priority, RetryPolicy, ScheduleRequest,
-    ScheduleResponse, When, when,
+    LatePolicy, LocalTime, LocalTimePolicy, Priority, RetryPolicy, ScheduleRequest, ScheduleResponse, When, when,
 };
 
 use crate::call::Client;
@@ -35,23 +34,13 @@ impl<'a> From<&'a Client> for Via<'a> {
 
 impl<'a> Schedule<'a> {
     pub(crate) fn new(via: Via<'a>, topic: String, id: String) -> Self {
-        let request = ScheduleRequest {
-            topic,
-            id,
-            ..ScheduleRequest::default()
-        };
-        Schedule {
-            via,
-            request,
-            wrong: None,
-        }
+        let request = ScheduleRequest { topic, id, ..ScheduleRequest::default() };
+        Schedule { via, request, wrong: None }
     }
 
     /// Due at this moment; one in the past fires at once. Milliseconds count, what is finer is refused by the server.
     pub fn at(mut self, moment: impl Into<prost_types::Timestamp>) -> Self {
-        self.request.when = Some(When {
-            when: Some(when::When::At(moment.into())),
-        });
+        self.request.when = Some(When { when: Some(when::When::At(moment.into())) });
         self
     }
 
@@ -59,9 +48,7 @@ impl<'a> Schedule<'a> {
     pub fn after(mut self, delay: Duration) -> Self {
         match delay.try_into() {
             Ok(delay) => {
-                self.request.when = Some(When {
-                    when: Some(when::When::After(delay)),
-                });
+                self.request.when = Some(When { when: Some(when::When::After(delay)) });
             }
             Err(_) => self.wrong = Some(Error::invalid("after", "is too long")),
         }
@@ -71,23 +58,15 @@ impl<'a> Schedule<'a> {
     /// Due at a wall-clock time such as `2027-02-14T00:00` in an IANA zone such as `Asia/Seoul`. A time that a clock
     /// change skipped moves later, one it doubled means the earlier; see [`Schedule::local_policy`].
     pub fn at_local(mut self, date_time: impl Into<String>, time_zone: impl Into<String>) -> Self {
-        let local = LocalTime {
-            date_time: date_time.into(),
-            time_zone: time_zone.into(),
-            ..LocalTime::default()
-        };
-        self.request.when = Some(When {
-            when: Some(when::When::Local(local)),
-        });
+        let local = LocalTime { date_time: date_time.into(), time_zone: time_zone.into(), ..LocalTime::default() };
+        self.request.when = Some(When { when: Some(when::When::Local(local)) });
         self
     }
 
     /// What a skipped or doubled local time means. After [`Schedule::at_local`]; without one it is refused by `send`.
     pub fn local_policy(mut self, policy: LocalTimePolicy) -> Self {
         match &mut self.request.when {
-            Some(When {
-                when: Some(when::When::Local(local)),
-            }) => local.policy = policy.into(),
+            Some(When { when: Some(when::When::Local(local)) }) => local.policy = policy.into(),
             _ => self.wrong = Some(Error::invalid("local_policy", "needs at_local before it")),
         }
         self
@@ -133,9 +112,7 @@ impl<'a> Schedule<'a> {
     pub fn skip_when_later_than(mut self, lateness: Duration) -> Self {
         match lateness.try_into() {
             Ok(lateness) => {
-                self.request.late = Some(LatePolicy {
-                    skip_when_later_than: Some(lateness),
-                });
+                self.request.late = Some(LatePolicy { skip_when_later_than: Some(lateness) });
             }
             Err(_) => self.wrong = Some(Error::invalid("skip_when_later_than", "is too long")),
         }
@@ -146,10 +123,9 @@ impl<'a> Schedule<'a> {
     pub fn into_request(self) -> Result<ScheduleRequest, Error> {
         match self.wrong {
             Some(wrong) => Err(wrong),
-            None if self.request.when.is_none() => Err(Error::invalid(
-                "when",
-                "say when it is due: at, after or at_local",
-            )),
+            None if self.request.when.is_none() => {
+                Err(Error::invalid("when", "say when it is due: at, after or at_local"))
+            }
             None => Ok(self.request),
         }
     }

@@ -4,8 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proto::v1::{
-    ScheduleRequest, ScheduleResponse, ScheduleStreamRequest, ScheduleStreamResponse,
-    schedule_stream_response,
+    ScheduleRequest, ScheduleResponse, ScheduleStreamRequest, ScheduleStreamResponse, schedule_stream_response,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
@@ -35,10 +34,7 @@ pub struct StreamOptions {
 
 impl Default for StreamOptions {
     fn default() -> Self {
-        StreamOptions {
-            window: 4_096,
-            per_partition: true,
-        }
+        StreamOptions { window: 4_096, per_partition: true }
     }
 }
 
@@ -75,25 +71,15 @@ impl Client {
             // One stream is slower, not wrong.
             let _ = self.leaders().await;
         }
-        let lanes = if options.per_partition {
-            self.partitions().max(1)
-        } else {
-            1
-        };
+        let lanes = if options.per_partition { self.partitions().max(1) } else { 1 };
         let window = options.window.clamp(1, UNANSWERED_MAX);
         let lanes = (0..lanes).map(|lane| {
             let partition = (lanes > 1).then_some(lane);
             let (offers, taken) = mpsc::unbounded_channel();
             tokio::spawn(Driver::new(self.clone(), partition, window).run(taken));
-            Lane {
-                offers,
-                room: Arc::new(Semaphore::new(window)),
-            }
+            Lane { offers, room: Arc::new(Semaphore::new(window)) }
         });
-        StreamScheduler {
-            client: self.clone(),
-            lanes: lanes.collect(),
-        }
+        StreamScheduler { client: self.clone(), lanes: lanes.collect() }
     }
 }
 
@@ -105,26 +91,14 @@ impl StreamScheduler {
 
     /// Schedules one trigger. Waits while the window is full. Dropping the future after it was first polled leaves the
     /// outcome unknown.
-    pub async fn schedule_request(
-        &self,
-        mut request: ScheduleRequest,
-    ) -> Result<ScheduleResponse, Error> {
+    pub async fn schedule_request(&self, mut request: ScheduleRequest) -> Result<ScheduleResponse, Error> {
         self.client.fill(&mut request.namespace, &mut request.id);
         let lanes = u32::try_from(self.lanes.len()).unwrap_or(1);
         let index = route::partition(&request.namespace, &request.id, lanes).unwrap_or(0);
         let lane = &self.lanes[index as usize];
-        let room = lane
-            .room
-            .clone()
-            .acquire_owned()
-            .await
-            .map_err(|_| Error::Closed)?;
+        let room = lane.room.clone().acquire_owned().await.map_err(|_| Error::Closed)?;
         let (reply, answer) = oneshot::channel();
-        let offer = Offer {
-            request,
-            reply,
-            _room: room,
-        };
+        let offer = Offer { request, reply, _room: room };
         lane.offers.send(offer).map_err(|_| Error::Closed)?;
         answer.await.map_err(|_| Error::Closed)?
     }
@@ -170,10 +144,7 @@ impl Driver {
         let mut accepting = true;
         while accepting || !self.window.is_empty() {
             self.tick();
-            if self.open.is_none()
-                && self.window.has_unsent()
-                && self.client.now() >= self.closed_until
-            {
+            if self.open.is_none() && self.window.has_unsent() && self.client.now() >= self.closed_until {
                 self.reopen().await;
             }
             if let Some(open) = &self.open {
@@ -226,10 +197,7 @@ impl Driver {
             && let Some((sequence, offer)) = self.window.take_unsent(now)
         {
             let item = Some(offer.request.clone());
-            if requests
-                .try_send(ScheduleStreamRequest { sequence, item })
-                .is_err()
-            {
+            if requests.try_send(ScheduleStreamRequest { sequence, item }).is_err() {
                 // Its end is seen by whoever reads the answers.
                 return;
             }
@@ -237,11 +205,7 @@ impl Driver {
     }
 
     fn answered(&mut self, answer: Result<Option<ScheduleStreamResponse>, tonic::Status>) {
-        let endpoint = self
-            .open
-            .as_ref()
-            .map(|open| open.endpoint.clone())
-            .unwrap_or_default();
+        let endpoint = self.open.as_ref().map(|open| open.endpoint.clone()).unwrap_or_default();
         let answer = match answer {
             Ok(Some(answer)) => answer,
             Ok(None) => {
@@ -257,17 +221,11 @@ impl Driver {
         let result = match answer.result {
             Some(schedule_stream_response::Result::Ok(ok)) => Ok(ok),
             Some(schedule_stream_response::Result::Error(error)) => Err(Error::from_item(&error)),
-            None => Err(Error::Disconnected {
-                endpoint,
-                message: "an empty answer".to_owned(),
-            }),
+            None => Err(Error::Disconnected { endpoint, message: "an empty answer".to_owned() }),
         };
         let now = self.client.now();
         let refused = result.as_ref().err();
-        match self
-            .window
-            .answered(now, answer.sequence, refused, rand::random())
-        {
+        match self.window.answered(now, answer.sequence, refused, rand::random()) {
             Answered::Settled(offer) => {
                 let _ = offer.reply.send(result);
             }
@@ -275,9 +233,7 @@ impl Driver {
             Answered::Again(Target::Leader(leader)) => {
                 let moved = result.err().unwrap_or(Error::Closed);
                 self.close(&moved);
-                self.named =
-                    self.client
-                        .follow(self.partition, &leader, Target::Leader(leader.clone()));
+                self.named = self.client.follow(self.partition, &leader, Target::Leader(leader.clone()));
                 self.closed_until = now;
             }
             Answered::Again(Target::Same | Target::Other) | Answered::Unknown => {}
@@ -302,13 +258,7 @@ impl Driver {
             }
         };
         match opened.await {
-            Ok(answers) => {
-                self.open = Some(Open {
-                    endpoint,
-                    requests,
-                    answers,
-                })
-            }
+            Ok(answers) => self.open = Some(Open { endpoint, requests, answers }),
             Err(error) => {
                 self.window.disconnected(&error);
                 self.failed_at(&endpoint, &error);
@@ -334,20 +284,14 @@ impl Driver {
         self.named = self.client.follow(self.partition, endpoint, target);
         let wait = match self.failures {
             1 => Duration::ZERO,
-            failures => self
-                .client
-                .policy
-                .backoff
-                .delay(failures - 1, rand::random()),
+            failures => self.client.policy.backoff.delay(failures - 1, rand::random()),
         };
         let asked = error.retry_after().unwrap_or_default();
         self.closed_until = self.client.now().saturating_add(wait.max(asked));
     }
 }
 
-async fn next_answer(
-    open: &mut Option<Open>,
-) -> Result<Option<ScheduleStreamResponse>, tonic::Status> {
+async fn next_answer(open: &mut Option<Open>) -> Result<Option<ScheduleStreamResponse>, tonic::Status> {
     match open {
         Some(open) => open.answers.message().await,
         None => std::future::pending().await,

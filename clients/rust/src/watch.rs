@@ -22,13 +22,7 @@ pub struct Watch {
 
 impl Watch {
     pub(crate) fn new(client: Client, request: WatchRequest) -> Self {
-        Watch {
-            client,
-            request,
-            open: None,
-            named: None,
-            attempts: None,
-        }
+        Watch { client, request, open: None, named: None, attempts: None }
     }
 
     /// Where to continue: hand it to another watch of the same request.
@@ -52,9 +46,7 @@ impl Watch {
             };
             self.open = None;
             let (policy, now) = (self.client.policy, self.client.now());
-            let attempts = self
-                .attempts
-                .get_or_insert_with(|| Attempts::new(policy, now, true));
+            let attempts = self.attempts.get_or_insert_with(|| Attempts::new(policy, now, true));
             match attempts.failed(now, &failure, rand::random()) {
                 Next::GiveUp => {
                     self.attempts = None;
@@ -94,11 +86,7 @@ impl Watch {
         // Put back at once: the caller may drop the future of `next` at the await.
         let stream = &mut self.open.insert((endpoint, stream)).1;
         let outcome = stream.message().await;
-        let endpoint = self
-            .open
-            .as_ref()
-            .map(|(at, _)| at.clone())
-            .unwrap_or_default();
+        let endpoint = self.open.as_ref().map(|(at, _)| at.clone()).unwrap_or_default();
         match outcome {
             Ok(Some(event)) => Ok(event),
             // A server that stops ends its streams; another one takes over.
@@ -124,13 +112,9 @@ impl Watch {
 
     async fn open_at(&mut self, endpoint: &str) -> Result<tonic::Streaming<WatchResponse>, Error> {
         let (policy, now) = (self.client.policy, self.client.now());
-        let attempts = self
-            .attempts
-            .get_or_insert_with(|| Attempts::new(policy, now, true));
+        let attempts = self.attempts.get_or_insert_with(|| Attempts::new(policy, now, true));
         let Some(timeout) = attempts.begin(now) else {
-            return Err(Error::TimedOut {
-                after: policy.total,
-            });
+            return Err(Error::TimedOut { after: policy.total });
         };
         let mut service = service(self.client.inner.channel(endpoint)?);
         match tokio::time::timeout(timeout, service.watch(self.request.clone())).await {

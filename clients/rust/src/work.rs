@@ -1,10 +1,8 @@
 //! Calls of executors: the raw ones. The runtime that makes an executor of them is the crate `executor`.
 
-use proto::v1::executor_service_client::ExecutorServiceClient;
-use proto::v1::{
-    CompleteRequest, CompleteResponse, PollRequest, PollResponse, WorkRequest, WorkResponse,
-};
 use futures::Stream;
+use proto::v1::executor_service_client::ExecutorServiceClient;
+use proto::v1::{CompleteRequest, CompleteResponse, PollRequest, PollResponse, WorkRequest, WorkResponse};
 use tonic::transport::Channel;
 
 use crate::call::{Client, How, MESSAGE_BYTES_MAX};
@@ -41,10 +39,7 @@ impl Client {
         let mut service = service(channel);
         let opening = service.work(requests);
         match tokio::time::timeout(timeout, opening).await {
-            Ok(Ok(answer)) => Ok(WorkStream {
-                endpoint: endpoint.to_owned(),
-                inner: answer.into_inner(),
-            }),
+            Ok(Ok(answer)) => Ok(WorkStream { endpoint: endpoint.to_owned(), inner: answer.into_inner() }),
             Ok(Err(status)) => Err(Error::from_status(&status, endpoint, timeout)),
             Err(_) => Err(Error::TimedOut { after: timeout }),
         }
@@ -54,25 +49,18 @@ impl Client {
     /// deliveries with it until their leases end, so it is not repeated after an unknown outcome.
     pub async fn poll(&self, mut request: PollRequest) -> Result<PollResponse, Error> {
         self.fill_namespace(&mut request.namespace);
-        let patience = request
-            .wait
-            .and_then(|wait| wait.try_into().ok())
-            .unwrap_or_default();
-        let how = How {
-            patience,
-            ..How::once()
-        };
-        self.call(how, request, |channel, request| async move {
-            service(channel).poll(request).await
-        })
-        .await
+        let patience = request.wait.and_then(|wait| wait.try_into().ok()).unwrap_or_default();
+        let how = How { patience, ..How::once() };
+        self.call(how, request, |channel, request| async move { service(channel).poll(request).await }).await
     }
 
     /// Reports outcomes; results are in their order. A repeat is answered ALREADY_DECIDED by the first.
     pub async fn complete(&self, request: CompleteRequest) -> Result<CompleteResponse, Error> {
-        self.call(How::repeatable(), request, |channel, request| async move {
-            service(channel).complete(request).await
-        })
+        self.call(
+            How::repeatable(),
+            request,
+            |channel, request| async move { service(channel).complete(request).await },
+        )
         .await
     }
 }

@@ -7,11 +7,8 @@ use client::retry::Backoff;
 use super::StreamId;
 
 /// Between failed tries. An election takes 600–900 ms and the new leader should be found soon after.
-const BACKOFF: Backoff = Backoff {
-    initial: Duration::from_millis(20),
-    max: Duration::from_millis(400),
-    multiplier_percent: 200,
-};
+const BACKOFF: Backoff =
+    Backoff { initial: Duration::from_millis(20), max: Duration::from_millis(400), multiplier_percent: 200 };
 /// A stream that has not greeted back after this is given up.
 const GREETING_MAX: Duration = Duration::from_secs(4);
 
@@ -52,9 +49,7 @@ enum State {
 
 impl Default for State {
     fn default() -> Self {
-        State::Down {
-            until: Duration::ZERO,
-        }
+        State::Down { until: Duration::ZERO }
     }
 }
 
@@ -86,13 +81,9 @@ impl Link {
         if endpoint.is_empty() || self.leader.as_ref().is_some_and(|known| known.term > term) {
             return false;
         }
-        self.leader = Some(Leader {
-            endpoint: endpoint.to_owned(),
-            term,
-        });
+        self.leader = Some(Leader { endpoint: endpoint.to_owned(), term });
         let failed = self.failed.as_ref();
-        let is_news =
-            failed.is_some_and(|failed| failed.endpoint != endpoint || failed.term < term);
+        let is_news = failed.is_some_and(|failed| failed.endpoint != endpoint || failed.term < term);
         match &mut self.state {
             // The wait was for the one that failed. A newcomer need not wait for it.
             State::Down { until } => {
@@ -120,21 +111,14 @@ impl Link {
         }
         let leader = self.leader.clone()?;
         let endpoint = leader.endpoint.clone();
-        self.state = State::Dialing {
-            stream,
-            leader,
-            until: now.saturating_add(GREETING_MAX),
-        };
+        self.state = State::Dialing { stream, leader, until: now.saturating_add(GREETING_MAX) };
         Some(endpoint)
     }
 
     /// The server greeted back.
     pub fn welcomed(&mut self) {
         if let State::Dialing { stream, leader, .. } = &self.state {
-            self.state = State::Up {
-                stream: *stream,
-                leader: leader.clone(),
-            };
+            self.state = State::Up { stream: *stream, leader: leader.clone() };
             self.failures = 0;
         }
     }
@@ -148,18 +132,11 @@ impl Link {
             (1, _) => Duration::ZERO,
             (failures, _) => BACKOFF.delay(failures - 1, random),
         };
-        let down = State::Down {
-            until: now.saturating_add(wait),
-        };
-        if let State::Dialing { leader, .. } | State::Up { leader, .. } =
-            std::mem::replace(&mut self.state, down)
-        {
+        let down = State::Down { until: now.saturating_add(wait) };
+        if let State::Dialing { leader, .. } | State::Up { leader, .. } = std::mem::replace(&mut self.state, down) {
             self.failed = Some(leader);
         }
-        self.leader = hint.map(|endpoint| Leader {
-            endpoint: endpoint.to_owned(),
-            term,
-        });
+        self.leader = hint.map(|endpoint| Leader { endpoint: endpoint.to_owned(), term });
     }
 
     /// Whether the greeting has been waited for long enough.

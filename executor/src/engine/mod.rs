@@ -3,6 +3,7 @@
 
 mod link;
 mod outbox;
+mod types;
 mod works;
 
 use std::collections::{BTreeMap, HashSet};
@@ -11,158 +12,24 @@ use std::time::Duration;
 
 use client::retry::Backoff;
 use proto::v1::{
-    Credit, Deliveries, Delivery, DeliveryOutcome, Drain, Extend, ExtendResults, GoAway, HeldLease,
-    Hello, OutcomeReport, OutcomeResult, OutcomeResults, OutcomeVerdict, Welcome, WorkRequest,
-    WorkResponse, delivery_outcome, work_request, work_response,
+    Credit, Deliveries, Delivery, DeliveryOutcome, Drain, Extend, ExtendResults, GoAway, HeldLease, Hello,
+    OutcomeReport, OutcomeResult, OutcomeResults, OutcomeVerdict, Welcome, WorkRequest, WorkResponse, delivery_outcome,
+    work_request, work_response,
 };
 
 use crate::outcome::Outcome;
 use link::Link;
 use outbox::Outbox;
+pub use types::{Action, Event, Settings, Settled, StreamId, WorkId};
 use works::{Due, Works};
-
-/// Names a stream; never used twice by one engine.
-pub type StreamId = u64;
-/// Names a delivery in hand; never used twice by one engine.
-pub type WorkId = u64;
 
 /// While a partition has no stream, leaders are asked for this often.
 const ASK_WHEN_DOWN: Duration = Duration::from_millis(100);
 /// While all is well, leaders are asked for this often: a leader that is stopped, not dead, keeps its streams open.
 const ASK_WHEN_UP: Duration = Duration::from_secs(2);
 /// Between repeats of a report that was answered with a passing error.
-const REPORT_BACKOFF: Backoff = Backoff {
-    initial: Duration::from_millis(50),
-    max: Duration::from_secs(2),
-    multiplier_percent: 200,
-};
-
-/// What an engine is told once.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// Stable name of the executor.
-    pub name: String,
-    /// Namespace it works in; empty is `default`.
-    pub namespace: String,
-    /// Topics it has handlers for.
-    pub topics: Vec<String>,
-    /// Handlers that run at the same time.
-    pub concurrency: usize,
-    /// Deliveries held at the same time over all partitions; each partition gets an equal share, at least one.
-    pub max_in_flight: u32,
-    /// A handler is dropped this long before its lease ends; at most a quarter of the lease counts.
-    pub lease_margin: Duration,
-    /// Leases of running handlers are extended until this long after receipt.
-    pub extend_up_to: Option<Duration>,
-    /// Of all randomness.
-    pub seed: u64,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Settings {
-            name: String::new(),
-            namespace: String::new(),
-            topics: Vec::new(),
-            concurrency: 64,
-            max_in_flight: 256,
-            lease_margin: Duration::from_millis(500),
-            extend_up_to: None,
-            seed: 0,
-        }
-    }
-}
-
-/// What happened.
-#[derive(Debug)]
-pub enum Event {
-    /// Answer to [`Action::AskLeaders`]: (partition, endpoint or empty, term).
-    Leaders(Vec<(u32, String, u64)>),
-    /// [`Action::AskLeaders`] was not answered.
-    LeadersFailed,
-    /// A message on a stream.
-    Message {
-        /// Which stream.
-        stream: StreamId,
-        /// As it came.
-        message: WorkResponse,
-    },
-    /// A stream ended or could not be opened. `leader` is where the answer said the leader is.
-    Closed {
-        /// Which stream.
-        stream: StreamId,
-        /// If the answer named it.
-        leader: Option<String>,
-    },
-    /// A handler is done.
-    Finished {
-        /// Which.
-        work: WorkId,
-        /// With what.
-        outcome: Outcome,
-    },
-    /// Finish what is in hand, take no more.
-    Drain,
-}
-
-/// What to do.
-#[derive(Debug)]
-pub enum Action {
-    /// Ask any node who leads what; answer with [`Event::Leaders`] or [`Event::LeadersFailed`].
-    AskLeaders,
-    /// Open a stream and send the hello.
-    Dial {
-        /// Its name from now on.
-        stream: StreamId,
-        /// Where.
-        endpoint: String,
-        /// First message.
-        hello: WorkRequest,
-    },
-    /// Close a stream; nothing of it is awaited any more.
-    HangUp {
-        /// Which.
-        stream: StreamId,
-    },
-    /// Send on an open stream.
-    Send {
-        /// Which.
-        stream: StreamId,
-        /// What.
-        request: WorkRequest,
-    },
-    /// Start a handler.
-    Start {
-        /// Its name from now on.
-        work: WorkId,
-        /// What to work on.
-        delivery: Arc<Delivery>,
-        /// When it will be dropped, unless the server takes the lease away earlier.
-        deadline: Duration,
-    },
-    /// Drop a handler; what it would say does not count any more.
-    Abort {
-        /// Which.
-        work: WorkId,
-    },
-    /// A report has its answer.
-    Settled(Settled),
-    /// Everything in hand is finished and durable: follows [`Event::Drain`].
-    Drained,
-}
-
-/// A report and its answer.
-#[derive(Clone, Debug)]
-pub struct Settled {
-    /// What it was about.
-    pub delivery: Arc<Delivery>,
-    /// What was reported.
-    pub outcome: delivery_outcome::Outcome,
-    /// What the server made of it: anything but ERROR, which is repeated, unless the error is for good.
-    pub verdict: OutcomeVerdict,
-    /// The whole answer with its receipt.
-    pub result: OutcomeResult,
-}
+const REPORT_BACKOFF: Backoff =
+    Backoff { initial: Duration::from_millis(50), max: Duration::from_secs(2), multiplier_percent: 200 };
 
 /// The decisions of one executor over all partitions.
 #[derive(Debug)]
@@ -232,11 +99,7 @@ impl Engine {
     pub fn advance(&mut self, now: Duration, actions: &mut Vec<Action>) {
         self.leases(now, actions);
         while let Some((work, delivery, deadline)) = self.works.start(self.settings.concurrency) {
-            actions.push(Action::Start {
-                work,
-                delivery,
-                deadline,
-            });
+            actions.push(Action::Start { work, delivery, deadline });
         }
         self.connect(now, actions);
         self.flush(now, actions);
@@ -251,34 +114,19 @@ impl Engine {
         let partitions = self.partitions.iter().flat_map(|(number, p)| {
             // A report that rests matters only where it could be sent.
             let resting = p.link.up().and_then(|_| p.outbox.wake_at());
-            let link = self
-                .wants_stream(*number)
-                .then(|| p.link.wake_at())
-                .flatten();
+            let link = self.wants_stream(*number).then(|| p.link.wake_at()).flatten();
             [link, resting]
         });
-        partitions
-            .chain([self.ask_at(), self.works.wake_at()])
-            .flatten()
-            .min()
+        partitions.chain([self.ask_at(), self.works.wake_at()]).flatten().min()
     }
 
     /// Handlers at work, deliveries that wait for one, and reports without an answer.
     pub fn counts(&self) -> (usize, usize, usize) {
         let (running, queued) = self.works.counts();
-        (
-            running,
-            queued,
-            self.partitions.values().map(|p| p.outbox.len()).sum(),
-        )
+        (running, queued, self.partitions.values().map(|p| p.outbox.len()).sum())
     }
 
-    fn leaders(
-        &mut self,
-        now: Duration,
-        leaders: Vec<(u32, String, u64)>,
-        actions: &mut Vec<Action>,
-    ) {
+    fn leaders(&mut self, now: Duration, leaders: Vec<(u32, String, u64)>, actions: &mut Vec<Action>) {
         self.asking = false;
         for (number, endpoint, term) in leaders {
             let random = self.dice();
@@ -295,13 +143,7 @@ impl Engine {
         }
     }
 
-    fn message(
-        &mut self,
-        now: Duration,
-        stream: StreamId,
-        message: WorkResponse,
-        actions: &mut Vec<Action>,
-    ) {
+    fn message(&mut self, now: Duration, stream: StreamId, message: WorkResponse, actions: &mut Vec<Action>) {
         // What a stream that was left still says does not count: its successor may have said otherwise.
         let Some(partition) = self.partition_of(stream) else {
             return;
@@ -331,13 +173,7 @@ impl Engine {
         }
     }
 
-    fn welcome(
-        &mut self,
-        number: u32,
-        stream: StreamId,
-        welcome: Welcome,
-        actions: &mut Vec<Action>,
-    ) {
+    fn welcome(&mut self, number: u32, stream: StreamId, welcome: Welcome, actions: &mut Vec<Action>) {
         let Some(partition) = self.partitions.get_mut(&number) else {
             return;
         };
@@ -345,11 +181,8 @@ impl Engine {
             return;
         }
         partition.link.welcomed();
-        let adopted: HashSet<(&str, u64)> = welcome
-            .adopted
-            .iter()
-            .map(|lease| (lease.id.as_str(), lease.generation))
-            .collect();
+        let adopted: HashSet<(&str, u64)> =
+            welcome.adopted.iter().map(|lease| (lease.id.as_str(), lease.generation)).collect();
         for work in self.works.of_partition(number) {
             let Some(delivery) = self.works.get(work).map(|work| work.delivery.clone()) else {
                 continue;
@@ -372,20 +205,11 @@ impl Engine {
             .try_into()
             .unwrap_or(u32::MAX);
         if self.draining {
-            actions.push(Action::Send {
-                stream,
-                request: request(work_request::Message::Drain(Drain {})),
-            });
+            actions.push(Action::Send { stream, request: request(work_request::Message::Drain(Drain {})) });
         }
     }
 
-    fn delivered(
-        &mut self,
-        now: Duration,
-        number: u32,
-        mut delivery: Delivery,
-        actions: &mut Vec<Action>,
-    ) {
+    fn delivered(&mut self, now: Duration, number: u32, mut delivery: Delivery, actions: &mut Vec<Action>) {
         let Some(partition) = self.partitions.get_mut(&number) else {
             return;
         };
@@ -413,13 +237,7 @@ impl Engine {
         self.works.received(now, delivery, &self.settings);
     }
 
-    fn result(
-        &mut self,
-        now: Duration,
-        number: u32,
-        result: OutcomeResult,
-        actions: &mut Vec<Action>,
-    ) {
+    fn result(&mut self, now: Duration, number: u32, result: OutcomeResult, actions: &mut Vec<Action>) {
         let random = self.dice();
         let Some(partition) = self.partitions.get_mut(&number) else {
             return;
@@ -438,17 +256,10 @@ impl Engine {
             }
         };
         if passing {
-            partition
-                .outbox
-                .unsettled(now, result.sequence, &REPORT_BACKOFF, random);
+            partition.outbox.unsettled(now, result.sequence, &REPORT_BACKOFF, random);
         } else if let Some(report) = partition.outbox.settled(result.sequence) {
             let (delivery, outcome) = (report.delivery, report.outcome);
-            actions.push(Action::Settled(Settled {
-                delivery,
-                outcome,
-                verdict,
-                result,
-            }));
+            actions.push(Action::Settled(Settled { delivery, outcome, verdict, result }));
         }
     }
 
@@ -464,10 +275,7 @@ impl Engine {
                 continue;
             };
             // A lease of an older delivery may be lost while a newer one is held.
-            let same = self
-                .works
-                .get(id)
-                .is_some_and(|work| work.delivery.token == lease.token);
+            let same = self.works.get(id).is_some_and(|work| work.delivery.token == lease.token);
             if same && let Some(work) = self.works.remove(id) {
                 partition.credit += u32::from(work.owes_credit);
                 if work.running {
@@ -545,11 +353,7 @@ impl Engine {
                 self.next_stream = stream;
                 self.streams.insert(stream, number);
                 let hello = request(work_request::Message::Hello(self.hello(number)));
-                actions.push(Action::Dial {
-                    stream,
-                    endpoint,
-                    hello,
-                });
+                actions.push(Action::Dial { stream, endpoint, hello });
             } else {
                 self.wants_leader |= partition.link.wants_leader();
             }
@@ -566,15 +370,8 @@ impl Engine {
         if self.asking || self.drained {
             return None;
         }
-        let pause = if self.wants_leader {
-            ASK_WHEN_DOWN
-        } else {
-            ASK_WHEN_UP
-        };
-        Some(
-            self.asked_at
-                .map_or(Duration::ZERO, |asked| asked.saturating_add(pause)),
-        )
+        let pause = if self.wants_leader { ASK_WHEN_DOWN } else { ASK_WHEN_UP };
+        Some(self.asked_at.map_or(Duration::ZERO, |asked| asked.saturating_add(pause)))
     }
 
     /// Everything that goes out on open streams.
@@ -584,12 +381,7 @@ impl Engine {
             let Some(stream) = partition.link.up() else {
                 continue;
             };
-            let mut send = |message| {
-                actions.push(Action::Send {
-                    stream,
-                    request: request(message),
-                })
-            };
+            let mut send = |message| actions.push(Action::Send { stream, request: request(message) });
             loop {
                 let outcomes: Vec<DeliveryOutcome> = partition.outbox.take_unsent(now);
                 if outcomes.is_empty() {
@@ -620,14 +412,8 @@ impl Engine {
 
     fn hello(&self, number: u32) -> Hello {
         let in_hand = self.works.of_partition(number).into_iter();
-        let in_hand = in_hand
-            .filter_map(|id| self.works.get(id))
-            .map(|work| held_lease(&work.delivery));
-        let reported = self
-            .partitions
-            .get(&number)
-            .into_iter()
-            .flat_map(|p| p.outbox.held());
+        let in_hand = in_hand.filter_map(|id| self.works.get(id)).map(|work| held_lease(&work.delivery));
+        let reported = self.partitions.get(&number).into_iter().flat_map(|p| p.outbox.held());
         Hello {
             executor: self.settings.name.clone(),
             namespace: self.settings.namespace.clone(),
@@ -661,9 +447,7 @@ impl Engine {
     /// A drained executor only goes where it still owes something.
     fn wants_stream(&self, number: u32) -> bool {
         let owes = |p: &Partition| !p.outbox.is_empty();
-        !self.draining
-            || self.partitions.get(&number).is_some_and(owes)
-            || self.works.has_partition(number)
+        !self.draining || self.partitions.get(&number).is_some_and(owes) || self.works.has_partition(number)
     }
 
     fn is_idle(&self) -> bool {
@@ -691,9 +475,7 @@ impl Partition {
 }
 
 fn request(message: work_request::Message) -> WorkRequest {
-    WorkRequest {
-        message: Some(message),
-    }
+    WorkRequest { message: Some(message) }
 }
 
 fn held_lease(delivery: &Delivery) -> HeldLease {

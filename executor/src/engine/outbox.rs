@@ -34,16 +34,8 @@ impl Outbox {
     /// A handler is done with a delivery.
     pub fn report(&mut self, delivery: Arc<Delivery>, outcome: delivery_outcome::Outcome) -> u64 {
         self.next_sequence += 1;
-        self.by_key.insert(
-            (delivery.id.clone(), delivery.generation),
-            self.next_sequence,
-        );
-        let report = Report {
-            delivery,
-            outcome,
-            failures: 0,
-            resting_until: None,
-        };
+        self.by_key.insert((delivery.id.clone(), delivery.generation), self.next_sequence);
+        let report = Report { delivery, outcome, failures: 0, resting_until: None };
         self.reports.insert(self.next_sequence, report);
         self.unsent.insert(self.next_sequence);
         self.next_sequence
@@ -88,8 +80,7 @@ impl Outbox {
     /// The report decided, or cannot any more: it is forgotten.
     pub fn settled(&mut self, sequence: u64) -> Option<Report> {
         let report = self.reports.remove(&sequence)?;
-        self.by_key
-            .remove(&(report.delivery.id.clone(), report.delivery.generation));
+        self.by_key.remove(&(report.delivery.id.clone(), report.delivery.generation));
         self.unsent.remove(&sequence);
         if let Some(until) = report.resting_until {
             self.resting.remove(&(until, sequence));
@@ -118,9 +109,7 @@ impl Outbox {
 
     /// The leases of what is reported and unanswered.
     pub fn held(&self) -> impl Iterator<Item = HeldLease> + '_ {
-        self.reports
-            .values()
-            .map(|report| super::held_lease(&report.delivery))
+        self.reports.values().map(|report| super::held_lease(&report.delivery))
     }
 
     /// How many reports there are.

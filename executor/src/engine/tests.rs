@@ -19,13 +19,7 @@ struct Script {
 impl Script {
     fn new(settings: Settings) -> Self {
         let engine = Engine::new(settings);
-        Script {
-            engine,
-            now: Duration::ZERO,
-            said: Vec::new(),
-            last_work: 0,
-            counter: 0,
-        }
+        Script { engine, now: Duration::ZERO, said: Vec::new(), last_work: 0, counter: 0 }
     }
 
     /// Connected to partition 0 at node `a` by stream 1.
@@ -46,12 +40,7 @@ impl Script {
     }
 
     fn message(&mut self, stream: StreamId, message: work_response::Message) {
-        self.event(Event::Message {
-            stream,
-            message: WorkResponse {
-                message: Some(message),
-            },
-        });
+        self.event(Event::Message { stream, message: WorkResponse { message: Some(message) } });
     }
 
     /// Moves time, stopping wherever the engine wants to be called.
@@ -71,34 +60,19 @@ impl Script {
         self.now = end;
     }
 
-    fn deliver(
-        &mut self,
-        stream: StreamId,
-        id: &str,
-        generation: u64,
-        attempt: u32,
-    ) -> FencingToken {
+    fn deliver(&mut self, stream: StreamId, id: &str, generation: u64, attempt: u32) -> FencingToken {
         self.counter += 1;
-        let token = FencingToken {
-            epoch: 1,
-            term: 1,
-            counter: self.counter,
-        };
+        let token = FencingToken { epoch: 1, term: 1, counter: self.counter };
         let delivery = Delivery {
             id: id.to_owned(),
             topic: "t".to_owned(),
             generation,
             attempt,
             token: Some(token),
-            lease: Some(prost_types::Duration {
-                seconds: 10,
-                nanos: 0,
-            }),
+            lease: Some(prost_types::Duration { seconds: 10, nanos: 0 }),
             ..Delivery::default()
         };
-        let deliveries = Deliveries {
-            deliveries: vec![delivery],
-        };
+        let deliveries = Deliveries { deliveries: vec![delivery] };
         self.message(stream, work_response::Message::Deliveries(deliveries));
         token
     }
@@ -108,15 +82,8 @@ impl Script {
     }
 
     fn result(&mut self, stream: StreamId, sequence: u64, verdict: OutcomeVerdict) {
-        let result = OutcomeResult {
-            sequence,
-            verdict: verdict.into(),
-            receipt: None,
-            error: None,
-        };
-        let results = OutcomeResults {
-            results: vec![result],
-        };
+        let result = OutcomeResult { sequence, verdict: verdict.into(), receipt: None, error: None };
+        let results = OutcomeResults { results: vec![result] };
         self.message(stream, work_response::Message::Results(results));
     }
 
@@ -129,15 +96,10 @@ impl Script {
             let line = match action {
                 Action::AskLeaders => {
                     // Nobody answers unless a script does.
-                    self.engine
-                        .handle(self.now, Event::LeadersFailed, &mut Vec::new());
+                    self.engine.handle(self.now, Event::LeadersFailed, &mut Vec::new());
                     continue;
                 }
-                Action::Dial {
-                    stream,
-                    endpoint,
-                    hello,
-                } => {
+                Action::Dial { stream, endpoint, hello } => {
                     let Some(work_request::Message::Hello(hello)) = hello.message else {
                         panic!("the first message is the hello")
                     };
@@ -152,11 +114,7 @@ impl Script {
                 }
                 Action::Abort { .. } => "abort".to_owned(),
                 Action::Settled(settled) => {
-                    format!(
-                        "settled {} {}",
-                        settled.delivery.id,
-                        settled.verdict.as_str_name()
-                    )
+                    format!("settled {} {}", settled.delivery.id, settled.verdict.as_str_name())
                 }
                 Action::Drained => "drained".to_owned(),
             };
@@ -184,11 +142,7 @@ fn sent(request: &WorkRequest) -> String {
             format!("outcomes {}", outcomes.collect::<Vec<_>>().join(", "))
         }
         Message::Extend(extend) => {
-            let ids: Vec<_> = extend
-                .leases
-                .iter()
-                .map(|lease| lease.id.as_str())
-                .collect();
+            let ids: Vec<_> = extend.leases.iter().map(|lease| lease.id.as_str()).collect();
             format!("extend {}", ids.join(" "))
         }
         Message::Drain(_) => "drain".to_owned(),
@@ -205,10 +159,7 @@ fn from_nothing_to_done() {
     script.deliver(1, "x", 1, 1);
     assert_eq!(script.said(), ["start x attempt 1"]);
     script.finish(script.last_work, Outcome::Success);
-    assert_eq!(
-        script.said(),
-        ["send 1 outcomes 1:x success token 1", "send 1 credit 1"]
-    );
+    assert_eq!(script.said(), ["send 1 outcomes 1:x success token 1", "send 1 credit 1"]);
     script.result(1, 1, OutcomeVerdict::Accepted);
     assert_eq!(script.said(), ["settled x OUTCOME_VERDICT_ACCEPTED"]);
     assert_eq!(script.engine.counts(), (0, 0, 0));
@@ -221,30 +172,14 @@ fn a_report_is_sent_on_every_new_stream_until_it_is_answered() {
     script.deliver(1, "x", 1, 1);
     script.finish(script.last_work, Outcome::Success);
     script.said();
-    script.event(Event::Closed {
-        stream: 1,
-        leader: Some("b".into()),
-    });
+    script.event(Event::Closed { stream: 1, leader: Some("b".into()) });
     // It is still held: the new leader must not hand it out before the report arrives.
     assert_eq!(script.said(), ["dial 2 b held [x]"]);
-    let held = HeldLease {
-        id: "x".into(),
-        generation: 1,
-        ..HeldLease::default()
-    };
-    let welcome = Welcome {
-        adopted: vec![held],
-        ..Welcome::default()
-    };
+    let held = HeldLease { id: "x".into(), generation: 1, ..HeldLease::default() };
+    let welcome = Welcome { adopted: vec![held], ..Welcome::default() };
     script.message(2, work_response::Message::Welcome(welcome));
-    assert_eq!(
-        script.said(),
-        ["send 2 outcomes 1:x success token 1", "send 2 credit 1"]
-    );
-    script.event(Event::Closed {
-        stream: 2,
-        leader: Some("c".into()),
-    });
+    assert_eq!(script.said(), ["send 2 outcomes 1:x success token 1", "send 2 credit 1"]);
+    script.event(Event::Closed { stream: 2, leader: Some("c".into()) });
     script.advance(S);
     assert_eq!(script.said(), ["dial 3 c held [x]"]);
     // Not adopted: somebody else may have it; a success counts all the same.
@@ -261,10 +196,7 @@ fn what_was_done_is_not_done_again_when_it_is_delivered_again() {
     script.finish(script.last_work, Outcome::Success);
     script.said();
     script.deliver(1, "x", 1, 2);
-    assert_eq!(
-        script.said(),
-        ["send 1 outcomes 1:x success token 2", "send 1 credit 1"]
-    );
+    assert_eq!(script.said(), ["send 1 outcomes 1:x success token 2", "send 1 credit 1"]);
     script.result(1, 1, OutcomeVerdict::Accepted);
     // A new generation is new work.
     script.deliver(1, "x", 2, 1);
@@ -280,10 +212,7 @@ fn a_failure_that_was_counted_otherwise_gives_way_to_the_next_attempt() {
     script.deliver(1, "x", 1, 2);
     assert_eq!(script.said(), ["start x attempt 2"]);
     script.finish(script.last_work, Outcome::Success);
-    assert_eq!(
-        script.said(),
-        ["send 1 outcomes 2:x success token 2", "send 1 credit 1"]
-    );
+    assert_eq!(script.said(), ["send 1 outcomes 2:x success token 2", "send 1 credit 1"]);
 }
 
 #[test]
@@ -293,10 +222,7 @@ fn a_newer_delivery_replaces_the_handler_at_work() {
     let older = script.last_work;
     script.said();
     script.deliver(1, "x", 1, 2);
-    assert_eq!(
-        script.said(),
-        ["abort", "start x attempt 2", "send 1 credit 1"]
-    );
+    assert_eq!(script.said(), ["abort", "start x attempt 2", "send 1 credit 1"]);
     // The word of the older one came too late.
     script.finish(older, Outcome::Success);
     assert_eq!(script.said(), Vec::<String>::new());
@@ -309,27 +235,14 @@ fn leases_that_were_not_adopted_stop_and_the_others_go_on() {
     script.deliver(1, "y", 2, 1);
     let y = script.last_work;
     script.said();
-    script.event(Event::Closed {
-        stream: 1,
-        leader: Some("b".into()),
-    });
+    script.event(Event::Closed { stream: 1, leader: Some("b".into()) });
     assert_eq!(script.said(), ["dial 2 b held [x y]"]);
-    let held = HeldLease {
-        id: "y".into(),
-        generation: 2,
-        ..HeldLease::default()
-    };
-    let welcome = Welcome {
-        adopted: vec![held],
-        ..Welcome::default()
-    };
+    let held = HeldLease { id: "y".into(), generation: 2, ..HeldLease::default() };
+    let welcome = Welcome { adopted: vec![held], ..Welcome::default() };
     script.message(2, work_response::Message::Welcome(welcome));
     assert_eq!(script.said(), ["abort"]);
     script.finish(y, Outcome::Success);
-    assert_eq!(
-        script.said(),
-        ["send 2 outcomes 1:y success token 2", "send 2 credit 1"]
-    );
+    assert_eq!(script.said(), ["send 2 outcomes 1:y success token 2", "send 2 credit 1"]);
 }
 
 /// Red when `Work::expires_at` forgets the margin: the report would come after the lease.
@@ -343,35 +256,20 @@ fn a_handler_that_hangs_is_dropped_before_its_lease_ends() {
     script.advance(MS);
     assert_eq!(
         script.said(),
-        [
-            "abort",
-            "send 1 outcomes 1:x retry(not done within its lease of 10 s) token 1",
-            "send 1 credit 1"
-        ]
+        ["abort", "send 1 outcomes 1:x retry(not done within its lease of 10 s) token 1", "send 1 credit 1"]
     );
 }
 
 #[test]
 fn what_waits_for_a_handler_is_extended_and_what_runs_is_not() {
-    let mut script = Script::connected(Settings {
-        concurrency: 1,
-        ..Settings::default()
-    });
+    let mut script = Script::connected(Settings { concurrency: 1, ..Settings::default() });
     script.deliver(1, "x", 1, 1);
     let token = script.deliver(1, "y", 2, 1);
     script.said();
     script.advance(5 * S);
     assert_eq!(script.said(), ["send 1 extend y"]);
-    let lease = HeldLease {
-        id: "y".into(),
-        generation: 2,
-        token: Some(token),
-        ..HeldLease::default()
-    };
-    let extended = ExtendResults {
-        extended: vec![lease.clone()],
-        lost: vec![],
-    };
+    let lease = HeldLease { id: "y".into(), generation: 2, token: Some(token), ..HeldLease::default() };
+    let extended = ExtendResults { extended: vec![lease.clone()], lost: vec![] };
     script.message(1, work_response::Message::Extended(extended));
     // x ends its lease at 9.5 s; y starts with what is left of the lease it was given at 5 s.
     script.advance(4_500 * MS);
@@ -384,26 +282,15 @@ fn what_waits_for_a_handler_is_extended_and_what_runs_is_not() {
 
 #[test]
 fn leases_of_running_handlers_are_extended_up_to_a_limit() {
-    let settings = Settings {
-        extend_up_to: Some(25 * S),
-        ..Settings::default()
-    };
+    let settings = Settings { extend_up_to: Some(25 * S), ..Settings::default() };
     let mut script = Script::connected(settings);
     let token = script.deliver(1, "x", 1, 1);
     script.said();
-    let lease = HeldLease {
-        id: "x".into(),
-        generation: 1,
-        token: Some(token),
-        ..HeldLease::default()
-    };
+    let lease = HeldLease { id: "x".into(), generation: 1, token: Some(token), ..HeldLease::default() };
     for _ in 0..3 {
         script.advance(5 * S);
         assert_eq!(script.said(), ["send 1 extend x"], "at {:?}", script.now);
-        let extended = ExtendResults {
-            extended: vec![lease.clone()],
-            lost: vec![],
-        };
+        let extended = ExtendResults { extended: vec![lease.clone()], lost: vec![] };
         script.message(1, work_response::Message::Extended(extended));
     }
     // 15 s have passed and the lease reaches 25 s: as far as it goes.
@@ -415,25 +302,14 @@ fn leases_of_running_handlers_are_extended_up_to_a_limit() {
 
 #[test]
 fn a_lease_that_is_lost_stops_its_handler_but_not_its_successor() {
-    let settings = Settings {
-        extend_up_to: Some(60 * S),
-        ..Settings::default()
-    };
+    let settings = Settings { extend_up_to: Some(60 * S), ..Settings::default() };
     let mut script = Script::connected(settings);
     let first = script.deliver(1, "x", 1, 1);
     let second = script.deliver(1, "x", 1, 2);
     script.said();
     let mut lost = |token| {
-        let lease = HeldLease {
-            id: "x".into(),
-            generation: 1,
-            token: Some(token),
-            ..Default::default()
-        };
-        let results = ExtendResults {
-            extended: vec![],
-            lost: vec![lease],
-        };
+        let lease = HeldLease { id: "x".into(), generation: 1, token: Some(token), ..Default::default() };
+        let results = ExtendResults { extended: vec![], lost: vec![lease] };
         script.message(1, work_response::Message::Extended(results));
         script.said()
     };
@@ -452,20 +328,10 @@ fn a_report_that_cannot_be_taken_now_is_repeated_later() {
     assert_eq!(script.said(), Vec::<String>::new());
     script.advance(60 * MS);
     assert_eq!(script.said(), ["send 1 outcomes 1:x success token 1"]);
-    let error = proto::RpcStatus {
-        code: 3,
-        message: "bad".into(),
-        details: vec![],
-    };
-    let result = OutcomeResult {
-        sequence: 1,
-        verdict: OutcomeVerdict::Error.into(),
-        receipt: None,
-        error: Some(error),
-    };
-    let results = OutcomeResults {
-        results: vec![result],
-    };
+    let error = proto::RpcStatus { code: 3, message: "bad".into(), details: vec![] };
+    let result =
+        OutcomeResult { sequence: 1, verdict: OutcomeVerdict::Error.into(), receipt: None, error: Some(error) };
+    let results = OutcomeResults { results: vec![result] };
     script.message(1, work_response::Message::Results(results));
     assert_eq!(script.said(), ["settled x OUTCOME_VERDICT_ERROR"]);
 }
@@ -473,10 +339,7 @@ fn a_report_that_cannot_be_taken_now_is_repeated_later() {
 #[test]
 fn go_away_is_followed_and_old_streams_are_not_listened_to() {
     let mut script = Script::connected(Settings::default());
-    let go_away = GoAway {
-        reason: "not leader".into(),
-        leader: "b".into(),
-    };
+    let go_away = GoAway { reason: "not leader".into(), leader: "b".into() };
     script.message(1, work_response::Message::GoAway(go_away));
     assert_eq!(script.said(), ["hang up 1", "dial 2 b held []"]);
     script.deliver(1, "x", 1, 1);
@@ -495,10 +358,7 @@ fn a_leader_of_a_newer_term_is_moved_to_though_the_old_one_keeps_its_stream() {
 
 #[test]
 fn no_more_than_the_concurrency_runs() {
-    let mut script = Script::connected(Settings {
-        concurrency: 2,
-        ..Settings::default()
-    });
+    let mut script = Script::connected(Settings { concurrency: 2, ..Settings::default() });
     for generation in 1..=3 {
         script.deliver(1, "x", generation, 1);
     }
@@ -510,14 +370,9 @@ fn no_more_than_the_concurrency_runs() {
 
 #[test]
 fn partitions_share_what_may_be_held() {
-    let mut script = Script::new(Settings {
-        max_in_flight: 10,
-        ..Settings::default()
-    });
+    let mut script = Script::new(Settings { max_in_flight: 10, ..Settings::default() });
     script.advance(Duration::ZERO);
-    let leaders = (0..4)
-        .map(|partition| (partition, "a".to_owned(), 1))
-        .collect();
+    let leaders = (0..4).map(|partition| (partition, "a".to_owned(), 1)).collect();
     script.event(Event::Leaders(leaders));
     assert_eq!(script.engine.share(), 3);
     assert_eq!(script.said().len(), 4);
@@ -534,21 +389,12 @@ fn draining_finishes_what_is_in_hand_and_then_says_so() {
     // No credit: nothing more is wanted.
     assert_eq!(script.said(), ["send 1 outcomes 1:x success token 1"]);
     // The leader goes before it answers: the report is owed and follows the leadership.
-    script.event(Event::Closed {
-        stream: 1,
-        leader: Some("b".into()),
-    });
+    script.event(Event::Closed { stream: 1, leader: Some("b".into()) });
     assert_eq!(script.said(), ["dial 2 b held [x]"]);
     script.message(2, work_response::Message::Welcome(Welcome::default()));
-    assert_eq!(
-        script.said(),
-        ["send 2 drain", "send 2 outcomes 1:x success token 1"]
-    );
+    assert_eq!(script.said(), ["send 2 drain", "send 2 outcomes 1:x success token 1"]);
     script.result(2, 1, OutcomeVerdict::Accepted);
-    assert_eq!(
-        script.said(),
-        ["settled x OUTCOME_VERDICT_ACCEPTED", "drained"]
-    );
+    assert_eq!(script.said(), ["settled x OUTCOME_VERDICT_ACCEPTED", "drained"]);
 }
 
 #[test]

@@ -52,18 +52,10 @@ pub(super) enum Due {
 
 impl Works {
     /// Takes a delivery; it waits for a free handler.
-    pub fn received(
-        &mut self,
-        now: Duration,
-        delivery: Arc<Delivery>,
-        settings: &Settings,
-    ) -> WorkId {
+    pub fn received(&mut self, now: Duration, delivery: Arc<Delivery>, settings: &Settings) -> WorkId {
         self.next += 1;
         let id = self.next;
-        let lease = delivery
-            .lease
-            .and_then(|lease| lease.try_into().ok())
-            .unwrap_or(LEASE_DEFAULT);
+        let lease = delivery.lease.and_then(|lease| lease.try_into().ok()).unwrap_or(LEASE_DEFAULT);
         let mut work = Work {
             running: false,
             owes_credit: true,
@@ -71,17 +63,14 @@ impl Works {
             margin: settings.lease_margin.min(lease / 4),
             received: now,
             lease_until: now.saturating_add(lease),
-            extend_until: settings
-                .extend_up_to
-                .map(|longest| now.saturating_add(longest)),
+            extend_until: settings.extend_up_to.map(|longest| now.saturating_add(longest)),
             asked: None,
             timer: Duration::ZERO,
             delivery,
         };
         work.timer = work.next_timer();
         self.timers.insert((work.timer, id));
-        self.by_key
-            .insert((work.delivery.id.clone(), work.delivery.generation), id);
+        self.by_key.insert((work.delivery.id.clone(), work.delivery.generation), id);
         self.queue.push_back(id);
         self.works.insert(id, work);
         id
@@ -109,8 +98,7 @@ impl Works {
     pub fn remove(&mut self, id: WorkId) -> Option<Work> {
         let work = self.works.remove(&id)?;
         self.timers.remove(&(work.timer, id));
-        self.by_key
-            .remove(&(work.delivery.id.clone(), work.delivery.generation));
+        self.by_key.remove(&(work.delivery.id.clone(), work.delivery.generation));
         if work.running {
             self.running -= 1;
         }
@@ -166,21 +154,15 @@ impl Works {
 
     /// Deliveries of a partition, in the order they came.
     pub fn of_partition(&self, partition: u32) -> Vec<WorkId> {
-        let mut ids: Vec<WorkId> = self
-            .works
-            .iter()
-            .filter(|(_, work)| work.delivery.partition == partition)
-            .map(|(id, _)| *id)
-            .collect();
+        let mut ids: Vec<WorkId> =
+            self.works.iter().filter(|(_, work)| work.delivery.partition == partition).map(|(id, _)| *id).collect();
         ids.sort_unstable();
         ids
     }
 
     /// Whether anything of a partition is in hand.
     pub fn has_partition(&self, partition: u32) -> bool {
-        self.works
-            .values()
-            .any(|work| work.delivery.partition == partition)
+        self.works.values().any(|work| work.delivery.partition == partition)
     }
 
     /// When the next timer runs out.
@@ -212,31 +194,22 @@ impl Work {
     fn expires_at(&self) -> Duration {
         let lease_end = self.lease_until.saturating_sub(self.margin);
         match self.extend_until {
-            Some(longest) if self.running => lease_end.min(
-                longest
-                    .max(self.received.saturating_add(self.lease))
-                    .saturating_sub(self.margin),
-            ),
+            Some(longest) if self.running => {
+                lease_end.min(longest.max(self.received.saturating_add(self.lease)).saturating_sub(self.margin))
+            }
             _ => lease_end,
         }
     }
 
     /// What waits for a handler is extended always: it has not had its chance. What runs, only when that is wanted.
     fn may_extend(&self) -> bool {
-        let wanted = !self.running
-            || self
-                .extend_until
-                .is_some_and(|longest| longest > self.lease_until);
+        let wanted = !self.running || self.extend_until.is_some_and(|longest| longest > self.lease_until);
         wanted && self.asked.is_none()
     }
 
     fn next_timer(&self) -> Duration {
         let expires = self.expires_at();
-        if self.may_extend() {
-            expires.min(self.lease_until.saturating_sub(self.lease / 2))
-        } else {
-            expires
-        }
+        if self.may_extend() { expires.min(self.lease_until.saturating_sub(self.lease / 2)) } else { expires }
     }
 
     /// Its lease, for messages.

@@ -37,14 +37,8 @@ pub struct Exec {
 
 impl Exec {
     /// Runs a program with arguments.
-    pub fn new(
-        program: impl Into<OsString>,
-        args: impl IntoIterator<Item = impl Into<OsString>>,
-    ) -> Self {
-        Exec {
-            program: program.into(),
-            args: args.into_iter().map(Into::into).collect(),
-        }
+    pub fn new(program: impl Into<OsString>, args: impl IntoIterator<Item = impl Into<OsString>>) -> Self {
+        Exec { program: program.into(), args: args.into_iter().map(Into::into).collect() }
     }
 
     /// Runs a line of shell: `sh -c LINE`.
@@ -150,16 +144,8 @@ fn outcome(status: ExitStatus, stderr: &[u8]) -> Outcome {
     // The end says more than the beginning: 900 characters of it, below the bound of an error text.
     let from = text.char_indices().rev().nth(899).map_or(0, |(at, _)| at);
     let said = text[from..].trim();
-    let error = if said.is_empty() {
-        ended
-    } else {
-        format!("{ended}: {said}")
-    };
-    if status.code() == Some(EX_DATAERR) {
-        Outcome::fail(error)
-    } else {
-        Outcome::retry(error)
-    }
+    let error = if said.is_empty() { ended } else { format!("{ended}: {said}") };
+    if status.code() == Some(EX_DATAERR) { Outcome::fail(error) } else { Outcome::retry(error) }
 }
 
 fn environment(delivery: &Delivery) -> Vec<(&'static str, String)> {
@@ -173,19 +159,10 @@ fn environment(delivery: &Delivery) -> Vec<(&'static str, String)> {
         ("BOSINGAK_ATTEMPT", delivery.attempt().to_string()),
         ("BOSINGAK_DUE", rfc3339(delivery.due())),
         ("BOSINGAK_FIRED", rfc3339(delivery.fired())),
-        (
-            "BOSINGAK_FENCING_TOKEN",
-            token_text(delivery.fencing_token()),
-        ),
+        ("BOSINGAK_FENCING_TOKEN", token_text(delivery.fencing_token())),
         ("BOSINGAK_IDEMPOTENCY_KEY", delivery.idempotency_key()),
-        (
-            "BOSINGAK_LEASE_MS",
-            delivery.time_left().as_millis().to_string(),
-        ),
-        (
-            "BOSINGAK_LABELS",
-            serde_json::json!(delivery.labels()).to_string(),
-        ),
+        ("BOSINGAK_LEASE_MS", delivery.time_left().as_millis().to_string()),
+        ("BOSINGAK_LABELS", serde_json::json!(delivery.labels()).to_string()),
     ]
 }
 
@@ -203,15 +180,8 @@ mod tests {
             generation: 8192,
             attempt: 2,
             payload: payload.into(),
-            token: Some(FencingToken {
-                epoch: 1,
-                term: 2,
-                counter: 3,
-            }),
-            due: Some(prost_types::Timestamp {
-                seconds: 1_800_000_000,
-                nanos: 5_000_000,
-            }),
+            token: Some(FencingToken { epoch: 1, term: 2, counter: 3 }),
+            due: Some(prost_types::Timestamp { seconds: 1_800_000_000, nanos: 5_000_000 }),
             labels: [("k".to_owned(), "v\"".to_owned())].into(),
             ..Default::default()
         };
@@ -225,22 +195,11 @@ mod tests {
     #[tokio::test]
     async fn exit_codes_decide() {
         assert_eq!(shell("exit 0", "").await, Outcome::Success);
-        assert_eq!(
-            shell("echo bad >&2; exit 65", "").await,
-            Outcome::fail("exit code 65: bad")
-        );
-        assert_eq!(
-            shell("echo busy >&2; exit 75", "").await,
-            Outcome::retry("exit code 75: busy")
-        );
+        assert_eq!(shell("echo bad >&2; exit 65", "").await, Outcome::fail("exit code 65: bad"));
+        assert_eq!(shell("echo busy >&2; exit 75", "").await, Outcome::retry("exit code 75: busy"));
         assert_eq!(shell("exit 1", "").await, Outcome::retry("exit code 1"));
-        assert_eq!(
-            shell("kill -9 $$", "").await,
-            Outcome::retry("killed by signal 9")
-        );
-        let Outcome::Retry { error, .. } =
-            Exec::new("/no/such", [""; 0]).handle(delivery("")).await
-        else {
+        assert_eq!(shell("kill -9 $$", "").await, Outcome::retry("killed by signal 9"));
+        let Outcome::Retry { error, .. } = Exec::new("/no/such", [""; 0]).handle(delivery("")).await else {
             panic!("a command that is missing may be installed later")
         };
         assert!(error.starts_with("/no/such: "), "{error}");
@@ -260,18 +219,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_command_need_not_read_and_may_write_a_lot() {
-        let outcome = shell(
-            "yes 0123456789 | head -c 300000 >&2; echo 끝 >&2; exit 3",
-            "unread",
-        )
-        .await;
-        let Outcome::Retry { error, .. } = outcome else {
-            panic!("{outcome:?}")
-        };
-        assert!(
-            error.starts_with("exit code 3: ") && error.ends_with('끝'),
-            "{error}"
-        );
+        let outcome = shell("yes 0123456789 | head -c 300000 >&2; echo 끝 >&2; exit 3", "unread").await;
+        let Outcome::Retry { error, .. } = outcome else { panic!("{outcome:?}") };
+        assert!(error.starts_with("exit code 3: ") && error.ends_with('끝'), "{error}");
         assert!(error.chars().count() <= 1_024);
     }
 
@@ -294,10 +244,7 @@ mod tests {
     async fn dropping_kills_the_whole_group() {
         let directory = tempfile::tempdir().expect("a directory");
         let pid_file = directory.path().join("pid");
-        let line = format!(
-            "sh -c 'echo $$ > {}; exec sleep 60'; true",
-            pid_file.display()
-        );
+        let line = format!("sh -c 'echo $$ > {}; exec sleep 60'; true", pid_file.display());
         let mut work = Exec::shell(line).handle(delivery(""));
         let pid: i32 = loop {
             // Driven a little at a time, until the grandchild has said its number.

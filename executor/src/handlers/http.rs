@@ -40,9 +40,7 @@ pub struct Http {
 impl Http {
     /// Posts to this URL. Only `http://`: encryption is left to a proxy beside the executor for now.
     pub fn new(url: &str) -> Result<Self, UrlError> {
-        let url: Url = url
-            .parse()
-            .map_err(|error| UrlError(format!("{url:?} is no URL: {error}")))?;
+        let url: Url = url.parse().map_err(|error| UrlError(format!("{url:?} is no URL: {error}")))?;
         if url.scheme() != "http" {
             return Err(UrlError(format!("{url}: only http:// is supported")));
         }
@@ -61,10 +59,7 @@ impl Http {
             .post(self.url.clone())
             .timeout(delivery.time_left().saturating_sub(ANSWER_MARGIN))
             .headers(headers(&delivery))
-            .header(
-                CONTENT_TYPE,
-                content_type.unwrap_or("application/octet-stream"),
-            )
+            .header(CONTENT_TYPE, content_type.unwrap_or("application/octet-stream"))
             .body(delivery.payload().clone());
         match request.send().await {
             Ok(response) => judge(response).await,
@@ -106,10 +101,7 @@ fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     let wait = match text.parse::<u64>() {
         Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => httpdate::parse_http_date(text)
-            .ok()?
-            .duration_since(now)
-            .ok()?,
+        Err(_) => httpdate::parse_http_date(text).ok()?.duration_since(now).ok()?,
     };
     Some(wait.min(RETRY_AFTER_MAX)).filter(|wait| !wait.is_zero())
 }
@@ -132,11 +124,7 @@ fn text_of(error: &reqwest::Error) -> String {
     while let Some(inner) = cause.source() {
         cause = inner;
     }
-    if error.is_timeout() {
-        "no answer within the lease".to_owned()
-    } else {
-        cause.to_string()
-    }
+    if error.is_timeout() { "no answer within the lease".to_owned() } else { cause.to_string() }
 }
 
 fn headers(delivery: &Delivery) -> HeaderMap {
@@ -149,21 +137,13 @@ fn headers(delivery: &Delivery) -> HeaderMap {
         ("bosingak-attempt", delivery.attempt().to_string()),
         ("bosingak-due", rfc3339(delivery.due())),
         ("bosingak-fired", rfc3339(delivery.fired())),
-        (
-            "bosingak-fencing-token",
-            token_text(delivery.fencing_token()),
-        ),
+        ("bosingak-fencing-token", token_text(delivery.fencing_token())),
         ("idempotency-key", delivery.idempotency_key()),
     ];
     // Ids are printable ASCII by the protocol; a server that sends others gets no header for them.
     facts
         .into_iter()
-        .filter_map(|(name, value)| {
-            Some((
-                reqwest::header::HeaderName::from_static(name),
-                value.parse().ok()?,
-            ))
-        })
+        .filter_map(|(name, value)| Some((reqwest::header::HeaderName::from_static(name), value.parse().ok()?)))
         .collect()
 }
 
@@ -199,15 +179,10 @@ mod tests {
     async fn answered(status: u16, retry_after: Option<&'static str>) -> Outcome {
         let answer = move || async move {
             let status = axum::http::StatusCode::from_u16(status).expect("a status");
-            let headers: Vec<_> = retry_after
-                .iter()
-                .map(|after| ("retry-after", *after))
-                .collect();
+            let headers: Vec<_> = retry_after.iter().map(|after| ("retry-after", *after)).collect();
             let mut response = (status, "because").into_response();
             for (name, value) in headers {
-                response
-                    .headers_mut()
-                    .insert(name, value.parse().expect("a value"));
+                response.headers_mut().insert(name, value.parse().expect("a value"));
             }
             response
         };
@@ -224,17 +199,9 @@ mod tests {
         assert_eq!(answered(422, None).await, fail);
         assert!(matches!(answered(302, None).await, Outcome::Fail { .. }));
         for status in [408, 425, 429, 500, 503] {
-            assert!(
-                matches!(
-                    answered(status, None).await,
-                    Outcome::Retry { after: None, .. }
-                ),
-                "{status}"
-            );
+            assert!(matches!(answered(status, None).await, Outcome::Retry { after: None, .. }), "{status}");
         }
-        let Outcome::Retry { after, .. } = answered(503, Some("7")).await else {
-            panic!("a retry")
-        };
+        let Outcome::Retry { after, .. } = answered(503, Some("7")).await else { panic!("a retry") };
         assert_eq!(after, Some(Duration::from_secs(7)));
     }
 
@@ -246,18 +213,8 @@ mod tests {
             *keep.lock().expect("not poisoned") = Some((headers, body));
         });
         let (url, server) = serve(app).await;
-        assert_eq!(
-            Http::new(&url)
-                .expect("a URL")
-                .handle(delivery("body"))
-                .await,
-            Outcome::Success
-        );
-        let (headers, body) = seen
-            .lock()
-            .expect("not poisoned")
-            .take()
-            .expect("it arrived");
+        assert_eq!(Http::new(&url).expect("a URL").handle(delivery("body")).await, Outcome::Success);
+        let (headers, body) = seen.lock().expect("not poisoned").take().expect("it arrived");
         assert_eq!(body, "body");
         assert_eq!(headers["idempotency-key"], "shop/order-1/8192");
         assert_eq!(headers["bosingak-attempt"], "3");
@@ -286,10 +243,7 @@ mod tests {
             retry_after(&headers, now)
         };
         assert_eq!(read("120"), Some(Duration::from_secs(120)));
-        assert_eq!(
-            read("Fri, 15 Jan 2027 08:01:00 GMT"),
-            Some(Duration::from_secs(60))
-        );
+        assert_eq!(read("Fri, 15 Jan 2027 08:01:00 GMT"), Some(Duration::from_secs(60)));
         assert_eq!(read("Fri, 15 Jan 2027 07:59:00 GMT"), None);
         assert_eq!(read("soon"), None);
         assert_eq!(read("99999999999"), Some(RETRY_AFTER_MAX));
@@ -297,9 +251,7 @@ mod tests {
 
     #[test]
     fn only_what_can_be_spoken_is_taken() {
-        assert!(
-            Http::new("https://example.org").is_err_and(|e| e.to_string().contains("only http://"))
-        );
+        assert!(Http::new("https://example.org").is_err_and(|e| e.to_string().contains("only http://")));
         assert!(Http::new("no url").is_err());
     }
 }

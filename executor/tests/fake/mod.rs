@@ -39,32 +39,19 @@ pub struct Session {
 impl Net {
     pub fn with(names: &[&str]) -> Net {
         let (sessions, opened) = mpsc::unbounded_channel();
-        let net = Net {
-            leaders: Arc::default(),
-            nodes: Arc::default(),
-            wires: Arc::default(),
-            sessions,
-            opened,
-        };
+        let net = Net { leaders: Arc::default(), nodes: Arc::default(), wires: Arc::default(), sessions, opened };
         names.iter().for_each(|name| net.start(name));
         net
     }
 
     fn start(&self, name: &str) {
         let (connections, incoming) = mpsc::unbounded_channel();
-        let node = Node {
-            name: name.to_owned(),
-            leaders: self.leaders.clone(),
-            sessions: self.sessions.clone(),
-        };
+        let node = Node { name: name.to_owned(), leaders: self.leaders.clone(), sessions: self.sessions.clone() };
         let server = Server::builder()
             .add_service(ExecutorServiceServer::new(node))
             .serve_with_incoming(UnboundedReceiverStream::new(incoming));
         tokio::spawn(async move { server.await.expect("fake server") });
-        self.nodes
-            .lock()
-            .unwrap()
-            .insert(name.to_owned(), connections);
+        self.nodes.lock().unwrap().insert(name.to_owned(), connections);
     }
 
     /// Cuts every connection of a node; new ones are refused.
@@ -79,44 +66,30 @@ impl Net {
         let mut leaders = self.leaders.lock().unwrap();
         leaders.retain(|leader| leader.partition != partition);
         let endpoint = format!("http://{node}");
-        leaders.push(PartitionLeader {
-            partition,
-            endpoint,
-            node: 1,
-            term,
-        });
+        leaders.push(PartitionLeader { partition, endpoint, node: 1, term });
     }
 
     pub fn client(&self, endpoints: &[&str]) -> Client {
         let (nodes, wires) = (self.nodes.clone(), self.wires.clone());
-        let builder = Client::builder()
-            .endpoints(endpoints)
-            .dial(move |endpoint| {
+        let builder = Client::builder().endpoints(endpoints).dial(move |endpoint| {
+            let (nodes, wires) = (nodes.clone(), wires.clone());
+            endpoint.connect_with_connector_lazy(tower::service_fn(move |uri: http::Uri| {
                 let (nodes, wires) = (nodes.clone(), wires.clone());
-                endpoint.connect_with_connector_lazy(tower::service_fn(move |uri: http::Uri| {
-                    let (nodes, wires) = (nodes.clone(), wires.clone());
-                    async move {
-                        let name = uri.authority().expect("an authority").to_string();
-                        let refused =
-                            || std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
-                        let node = nodes
-                            .lock()
-                            .unwrap()
-                            .get(&name)
-                            .cloned()
-                            .ok_or_else(refused)?;
-                        let (near, mut near_wire) = tokio::io::duplex(64 << 10);
-                        let (far, mut far_wire) = tokio::io::duplex(64 << 10);
-                        node.send(Ok(far)).map_err(|_| refused())?;
-                        let wire = tokio::spawn(async move {
-                            let _ =
-                                tokio::io::copy_bidirectional(&mut near_wire, &mut far_wire).await;
-                        });
-                        wires.lock().unwrap().entry(name).or_default().push(wire);
-                        Ok::<_, std::io::Error>(TokioIo::new(near))
-                    }
-                }))
-            });
+                async move {
+                    let name = uri.authority().expect("an authority").to_string();
+                    let refused = || std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+                    let node = nodes.lock().unwrap().get(&name).cloned().ok_or_else(refused)?;
+                    let (near, mut near_wire) = tokio::io::duplex(64 << 10);
+                    let (far, mut far_wire) = tokio::io::duplex(64 << 10);
+                    node.send(Ok(far)).map_err(|_| refused())?;
+                    let wire = tokio::spawn(async move {
+                        let _ = tokio::io::copy_bidirectional(&mut near_wire, &mut far_wire).await;
+                    });
+                    wires.lock().unwrap().entry(name).or_default().push(wire);
+                    Ok::<_, std::io::Error>(TokioIo::new(near))
+                }
+            }))
+        });
         builder.connect_lazy().expect("endpoints are right")
     }
 
@@ -129,18 +102,13 @@ impl Net {
 impl Session {
     /// Greets back; everything held is adopted.
     pub fn welcome(&self) {
-        let welcome = Welcome {
-            adopted: self.hello.held.clone(),
-            ..Welcome::default()
-        };
+        let welcome = Welcome { adopted: self.hello.held.clone(), ..Welcome::default() };
         self.say(work_response::Message::Welcome(welcome));
     }
 
     pub fn say(&self, message: work_response::Message) {
         // One that has hung up does not hear it.
-        let _ = self.answers.send(Ok(WorkResponse {
-            message: Some(message),
-        }));
+        let _ = self.answers.send(Ok(WorkResponse { message: Some(message) }));
     }
 
     pub fn deliver(&mut self, topic: &str, id: &str, attempt: u32) {
@@ -151,20 +119,11 @@ impl Session {
             generation: 4096,
             attempt,
             partition: self.hello.partition,
-            lease: Some(prost_types::Duration {
-                seconds: 10,
-                nanos: 0,
-            }),
-            token: Some(FencingToken {
-                epoch: 1,
-                term: 1,
-                counter: self.counter,
-            }),
+            lease: Some(prost_types::Duration { seconds: 10, nanos: 0 }),
+            token: Some(FencingToken { epoch: 1, term: 1, counter: self.counter }),
             ..Delivery::default()
         };
-        self.say(work_response::Message::Deliveries(Deliveries {
-            deliveries: vec![delivery],
-        }));
+        self.say(work_response::Message::Deliveries(Deliveries { deliveries: vec![delivery] }));
     }
 
     /// The next thing the executor says; `None` when it has hung up.
@@ -189,9 +148,7 @@ impl Session {
             receipt: None,
             error: None,
         });
-        self.say(work_response::Message::Results(OutcomeResults {
-            results: results.collect(),
-        }));
+        self.say(work_response::Message::Results(OutcomeResults { results: results.collect() }));
     }
 }
 
@@ -205,37 +162,20 @@ struct Node {
 impl ExecutorService for Node {
     type WorkStream = Pin<Box<dyn Stream<Item = Result<WorkResponse, Status>> + Send>>;
 
-    async fn work(
-        &self,
-        request: Request<Streaming<WorkRequest>>,
-    ) -> Result<Response<Self::WorkStream>, Status> {
+    async fn work(&self, request: Request<Streaming<WorkRequest>>) -> Result<Response<Self::WorkStream>, Status> {
         let mut requests = request.into_inner();
-        let first = requests
-            .message()
-            .await?
-            .and_then(|request| request.message);
+        let first = requests.message().await?.and_then(|request| request.message);
         let Some(work_request::Message::Hello(hello)) = first else {
-            return Err(Status::invalid_argument(
-                "the first message must be the hello",
-            ));
+            return Err(Status::invalid_argument("the first message must be the hello"));
         };
         let (answers, stream) = mpsc::unbounded_channel();
-        let session = Session {
-            node: self.name.clone(),
-            hello,
-            requests,
-            answers,
-            counter: 0,
-        };
+        let session = Session { node: self.name.clone(), hello, requests, answers, counter: 0 };
         // A test that is over does not care.
         let _ = self.sessions.send(session);
         Ok(Response::new(UnboundedReceiverStream::new(stream).boxed()))
     }
 
-    async fn leaders(
-        &self,
-        _: Request<LeadersRequest>,
-    ) -> Result<Response<LeadersResponse>, Status> {
+    async fn leaders(&self, _: Request<LeadersRequest>) -> Result<Response<LeadersResponse>, Status> {
         let leaders = self.leaders.lock().unwrap().clone();
         Ok(Response::new(LeadersResponse { leaders }))
     }
@@ -244,10 +184,7 @@ impl ExecutorService for Node {
         Err(Status::unimplemented("streams only"))
     }
 
-    async fn complete(
-        &self,
-        _: Request<CompleteRequest>,
-    ) -> Result<Response<CompleteResponse>, Status> {
+    async fn complete(&self, _: Request<CompleteRequest>) -> Result<Response<CompleteResponse>, Status> {
         Err(Status::unimplemented("streams only"))
     }
 }

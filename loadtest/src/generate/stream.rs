@@ -68,9 +68,7 @@ impl Stream {
             }
         }
         let mut oracle = lock(&self.load.oracle);
-        self.unanswered
-            .iter()
-            .for_each(|_| oracle.fail("UNANSWERED"));
+        self.unanswered.iter().for_each(|_| oracle.fail("UNANSWERED"));
         self.meter.keep(&self.latency);
     }
 
@@ -81,10 +79,7 @@ impl Stream {
             drop(to_server.try_send(self.item(*number, *due_ms)));
         }
         let mut client = caller::scheduler(self.router.channel(self.partition));
-        let mut answers = client
-            .schedule_stream(ReceiverStream::new(requests))
-            .await?
-            .into_inner();
+        let mut answers = client.schedule_stream(ReceiverStream::new(requests)).await?.into_inner();
         loop {
             if !self.meter.is_over() {
                 // In handfuls, so that drawing numbers does not cost a lock each.
@@ -111,10 +106,7 @@ impl Stream {
     }
 
     fn item(&self, number: u64, due_ms: i64) -> v1::ScheduleStreamRequest {
-        v1::ScheduleStreamRequest {
-            sequence: number,
-            item: Some(self.load.request(number, due_ms)),
-        }
+        v1::ScheduleStreamRequest { sequence: number, item: Some(self.load.request(number, due_ms)) }
     }
 
     fn take(&mut self, answer: v1::ScheduleStreamResponse) {

@@ -22,25 +22,15 @@ const STREAM_AFTER_KILL_S: u64 = 6;
 pub async fn run(run: &Run) -> anyhow::Result<Report> {
     let count = run.arguments.count.unwrap_or(100_000);
     let rate = run.arguments.rate.unwrap_or(300);
-    run.progress
-        .say(&format!("starting {} nodes", run.arguments.nodes()));
+    run.progress.say(&format!("starting {} nodes", run.arguments.nodes()));
     let mut target = Target::start(&run.arguments).await?;
     let mut report = target.report("demo");
     report.faults = true;
     let load = run.load("demo", target.router.partitions());
     let logs = tempfile::tempdir()?;
     let processes = run.arguments.executors.unwrap_or(2);
-    let mut executors = Executors::start(
-        processes,
-        &load.topic,
-        &target.endpoints,
-        logs.path(),
-        &load.oracle,
-    )
-    .await?;
-    run.progress.say(&format!(
-        "{processes} executors connected; a stream of {rate} triggers per second begins"
-    ));
+    let mut executors = Executors::start(processes, &load.topic, &target.endpoints, logs.path(), &load.oracle).await?;
+    run.progress.say(&format!("{processes} executors connected; a stream of {rate} triggers per second begins"));
     let live = run.progress.live(&load.oracle);
     let lead_s = run.arguments.lead.unwrap_or(4 + count / 10_000);
     let meter = Arc::new(Meter::new(Duration::ZERO, lead_s + STREAM_AFTER_KILL_S));
@@ -57,21 +47,16 @@ pub async fn run(run: &Run) -> anyhow::Result<Report> {
     let due_ms = store(run, &target, &load, count).await?;
     let idle = lock(&load.oracle).lateness().0.clone();
     until_ms(due_ms).await;
-    run.progress
-        .say(&format!("{} triggers are due now", grouped(count)));
+    run.progress.say(&format!("{} triggers are due now", grouped(count)));
     until_ms(due_ms + KILL_AFTER_MS).await;
     let oracle = load.oracle.clone();
     let killed = kill_leader(target.own()?, &oracle).await?;
-    run.progress
-        .say(&format!("node {killed} was killed (SIGKILL)"));
+    run.progress.say(&format!("node {killed} was killed (SIGKILL)"));
     let mut failover = Times::default();
     for took_us in new_leaders(&oracle).await? {
         failover.add_us(took_us);
     }
-    run.progress.say(&format!(
-        "new leaders are at work after {:.2} s",
-        failover.percentiles().max / 1_000.0
-    ));
+    run.progress.say(&format!("new leaders are at work after {:.2} s", failover.percentiles().max / 1_000.0));
     let cluster = target.own()?;
     cluster.spawn(killed)?;
     stream.await?;
@@ -90,15 +75,9 @@ pub async fn run(run: &Run) -> anyhow::Result<Report> {
         {
             report.drain_s = (last_us - due_ms * 1_000) as f64 / 1e6;
         }
-        report.add(
-            "lateness_ms_of_the_burst",
-            serde_json::to_value(oracle.lateness().1.percentiles())?,
-        );
+        report.add("lateness_ms_of_the_burst", serde_json::to_value(oracle.lateness().1.percentiles())?);
     }
-    report.add(
-        "lateness_ms_before_the_burst",
-        serde_json::to_value(idle.percentiles())?,
-    );
+    report.add("lateness_ms_before_the_burst", serde_json::to_value(idle.percentiles())?);
     report.add("failover_s", failover.percentiles().max / 1_000.0);
     report.latency_ms = meter.latency().percentiles();
     target.account(&mut report);

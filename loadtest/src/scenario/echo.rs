@@ -20,9 +20,7 @@ use crate::target;
 const CONNECTIONS: usize = 4;
 
 pub async fn run(run: &Run) -> anyhow::Result<Report> {
-    let directory = tempfile::Builder::new()
-        .prefix("bosingak-echo-")
-        .tempdir_in(&run.arguments.dir)?;
+    let directory = tempfile::Builder::new().prefix("bosingak-echo-").tempdir_in(&run.arguments.dir)?;
     let (file_system, sync_p50) = target::disk(directory.path())?;
     let mut ports = Ports::reserve()?;
     let mut servers = Vec::new();
@@ -44,15 +42,12 @@ pub async fn run(run: &Run) -> anyhow::Result<Report> {
     let load = run.load("echo", run.arguments.partitions);
     harness::wait::until("echo of every server", Duration::from_secs(10), || async {
         for channel in &channels {
-            caller::scheduler(channel.clone())
-                .schedule(load.request(0, 0))
-                .await?;
+            caller::scheduler(channel.clone()).schedule(load.request(0, 0)).await?;
         }
         Ok::<_, tonic::Status>(())
     })
     .await?;
-    run.progress
-        .say(&format!("echo for {} s", run.arguments.seconds));
+    run.progress.say(&format!("echo for {} s", run.arguments.seconds));
     let meter = Arc::new(Meter::new(WARM_UP, run.arguments.seconds));
     let mut callers = JoinSet::new();
     for turn in 0..run.arguments.concurrency.unwrap_or(256) {
@@ -65,10 +60,7 @@ pub async fn run(run: &Run) -> anyhow::Result<Report> {
             while !meter.is_over() {
                 let number = load.any();
                 let asked = Instant::now();
-                match caller::scheduler(channel.clone())
-                    .schedule(load.request(number, 0))
-                    .await
-                {
+                match caller::scheduler(channel.clone()).schedule(load.request(number, 0)).await {
                     Ok(_) => {
                         done += 1;
                         meter.count(1, asked, &mut latency);

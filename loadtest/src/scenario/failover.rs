@@ -29,20 +29,12 @@ pub async fn run(run: &Run) -> anyhow::Result<Report> {
     let load = run.load("failover", target.router.partitions());
     let logs = tempfile::tempdir()?;
     let processes = run.arguments.executors.unwrap_or(2);
-    let mut executors = Executors::start(
-        processes,
-        &load.topic,
-        &target.endpoints,
-        logs.path(),
-        &load.oracle,
-    )
-    .await?;
+    let mut executors = Executors::start(processes, &load.topic, &target.endpoints, logs.path(), &load.oracle).await?;
     let count = run.arguments.count.unwrap_or(30_000);
     let live = run.progress.live(&load.oracle);
     let mut times = Times::default();
     for kill in 1..=run.arguments.kills {
-        run.progress
-            .say(&format!("kill {kill} of {}", run.arguments.kills));
+        run.progress.say(&format!("kill {kill} of {}", run.arguments.kills));
         let due_ms = store(run, &target, &load, count).await?;
         trickle(&target, &load, due_ms).await;
         until_ms(due_ms).await;
@@ -75,11 +67,8 @@ async fn trickle(target: &Target, load: &Arc<Load>, due_ms: i64) {
     let steps = TRICKLE_FOR_MS / TRICKLE_EVERY_MS;
     for partition in 0..target.router.partitions() {
         let numbers = load.of(partition, usize::try_from(steps).unwrap_or(0));
-        let items: Vec<(u64, i64)> = numbers
-            .into_iter()
-            .zip(0..)
-            .map(|(number, step)| (number, due_ms + step * TRICKLE_EVERY_MS))
-            .collect();
+        let items: Vec<(u64, i64)> =
+            numbers.into_iter().zip(0..).map(|(number, step)| (number, due_ms + step * TRICKLE_EVERY_MS)).collect();
         generate::batch(&target.router, load, partition, items, false).await;
     }
 }
@@ -87,10 +76,7 @@ async fn trickle(target: &Target, load: &Arc<Load>, due_ms: i64) {
 /// Kills the node that leads most, and has the oracle look for completions by its successors.
 pub async fn kill_leader(cluster: &mut Cluster, oracle: &SharedOracle) -> anyhow::Result<u64> {
     let leader = cluster.busiest_leader().await?;
-    let status = cluster
-        .status(leader)
-        .await
-        .context("status of the leader")?;
+    let status = cluster.status(leader).await.context("status of the leader")?;
     let terms: BTreeMap<u32, u64> = status
         .partitions
         .iter()
@@ -113,9 +99,7 @@ pub async fn new_leaders(oracle: &SharedOracle) -> anyhow::Result<Vec<i64>> {
         }
         if Instant::now() > deadline {
             let missing = lock(oracle).unprobed();
-            anyhow::bail!(
-                "nothing completed in partitions {missing:?} within 20 s after their leader was killed"
-            );
+            anyhow::bail!("nothing completed in partitions {missing:?} within 20 s after their leader was killed");
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
     }

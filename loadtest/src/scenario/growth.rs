@@ -35,10 +35,7 @@ pub async fn run(run: &Run) -> anyhow::Result<Report> {
     let rss_after = target.own()?.usage().rss_bytes;
     report.add("memory_bytes_empty", rss_before);
     report.add("memory_bytes_full", rss_after);
-    report.add(
-        "memory_bytes_per_pending",
-        slope(rss_before, rss_after, run.arguments.pending),
-    );
+    report.add("memory_bytes_per_pending", slope(rss_before, rss_after, run.arguments.pending));
     report.add("pending", run.arguments.pending);
     let full = twin(run, &target, &mut report, count).await?;
     report.add("schedule_per_s_empty", empty.schedule_per_s);
@@ -60,53 +57,32 @@ pub async fn run(run: &Run) -> anyhow::Result<Report> {
 
 async fn twin(run: &Run, target: &Target, report: &mut Report, count: u64) -> anyhow::Result<Twin> {
     let load = run.load("rate", target.router.partitions());
-    run.progress
-        .say(&format!("schedule-batch for {} s", run.arguments.seconds));
+    run.progress.say(&format!("schedule-batch for {} s", run.arguments.seconds));
     let meter = schedule::measure(run, &target.router, &load, Scenario::ScheduleBatch).await;
     let errors: u64 = lock(&load.oracle).errors().values().sum();
-    anyhow::ensure!(
-        errors == 0,
-        "{errors} schedules failed: {:?}",
-        lock(&load.oracle).errors()
-    );
+    anyhow::ensure!(errors == 0, "{errors} schedules failed: {:?}", lock(&load.oracle).errors());
     let drain_s = burst::measure(run, target, report, count).await?;
     let cluster = target.cluster.as_ref().context("a cluster of our own")?;
-    Ok(Twin {
-        schedule_per_s: meter.sustained(),
-        drain_s,
-        rss_bytes: cluster.usage().rss_bytes,
-    })
+    Ok(Twin { schedule_per_s: meter.sustained(), drain_s, rss_bytes: cluster.usage().rss_bytes })
 }
 
 /// Stores the pending triggers.
 async fn fill(run: &Run, target: &Target, report: &mut Report) -> anyhow::Result<()> {
     let pending = run.arguments.pending;
-    run.progress
-        .say(&format!("storing {} pending", grouped(pending)));
+    run.progress.say(&format!("storing {} pending", grouped(pending)));
     let load = run.load("pending", target.router.partitions());
     let bar = run.progress.bar("pending", pending);
     let began = Instant::now();
     let from_ms = harness::clock::now_ms() + 24 * 3_600_000;
-    generate::preload(
-        &target.router,
-        &load,
-        pending,
-        false,
-        move |number| far(from_ms, number),
-        {
-            let bar = bar.clone();
-            move |stored| bar.inc(stored)
-        },
-    )
+    generate::preload(&target.router, &load, pending, false, move |number| far(from_ms, number), {
+        let bar = bar.clone();
+        move |stored| bar.inc(stored)
+    })
     .await;
     bar.finish_and_clear();
     report.add("fill_s", began.elapsed().as_secs_f64());
     let (acknowledged, ..) = lock(&load.oracle).progress();
-    anyhow::ensure!(
-        acknowledged == pending,
-        "{acknowledged} of {pending} stored: {:?}",
-        lock(&load.oracle).errors()
-    );
+    anyhow::ensure!(acknowledged == pending, "{acknowledged} of {pending} stored: {:?}", lock(&load.oracle).errors());
     Ok(())
 }
 
@@ -127,32 +103,22 @@ async fn restart(run: &Run, target: &mut Target) -> anyhow::Result<f64> {
     cluster.spawn(id)?;
     let cluster = &*cluster;
     let committed = &committed;
-    harness::wait::until(
-        "node that has caught up",
-        Duration::from_secs(120),
-        || async move {
-            let status = cluster
-                .status(id)
-                .await
-                .map_err(|status| status.to_string())?;
-            for (partition, index) in committed {
-                let applied = status
-                    .partitions
-                    .iter()
-                    .find(|one| one.partition == *partition && one.leader != 0)
-                    .map_or(0, |one| one.applied_index);
-                if applied < *index {
-                    return Err(format!("partition {partition} at {applied} of {index}"));
-                }
+    harness::wait::until("node that has caught up", Duration::from_secs(120), || async move {
+        let status = cluster.status(id).await.map_err(|status| status.to_string())?;
+        for (partition, index) in committed {
+            let applied = status
+                .partitions
+                .iter()
+                .find(|one| one.partition == *partition && one.leader != 0)
+                .map_or(0, |one| one.applied_index);
+            if applied < *index {
+                return Err(format!("partition {partition} at {applied} of {index}"));
             }
-            Ok(())
-        },
-    )
+        }
+        Ok(())
+    })
     .await?;
-    let own: Vec<String> = endpoints
-        .into_iter()
-        .filter(|endpoint| *endpoint == cluster.node(id).endpoint())
-        .collect();
+    let own: Vec<String> = endpoints.into_iter().filter(|endpoint| *endpoint == cluster.node(id).endpoint()).collect();
     let caller = Caller::new(&own)?;
     match harness::record::get(&caller, "default", "nobody").await {
         Err(problem) if problem.reason == "NOT_FOUND" => Ok(began.elapsed().as_secs_f64()),

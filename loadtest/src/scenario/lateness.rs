@@ -16,19 +16,9 @@ pub async fn run(run: &Run) -> anyhow::Result<Report> {
     let load = run.load("late", target.router.partitions());
     let logs = tempfile::tempdir()?;
     let processes = run.arguments.executors.unwrap_or(2);
-    let mut executors = Executors::start(
-        processes,
-        &load.topic,
-        &target.endpoints,
-        logs.path(),
-        &load.oracle,
-    )
-    .await?;
+    let mut executors = Executors::start(processes, &load.topic, &target.endpoints, logs.path(), &load.oracle).await?;
     let rate = run.arguments.rate.unwrap_or(50);
-    run.progress.say(&format!(
-        "{rate} triggers per second for {} s",
-        run.arguments.seconds
-    ));
+    run.progress.say(&format!("{rate} triggers per second for {} s", run.arguments.seconds));
     let meter = Arc::new(Meter::new(WARM_UP, run.arguments.seconds));
     let live = run.progress.live(&load.oracle);
     // One to two seconds ahead, at milliseconds of their own.

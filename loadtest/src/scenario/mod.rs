@@ -24,16 +24,11 @@ use crate::report::Report;
 ///
 /// When it cannot be measured; a bad verdict is no error but in the report.
 pub async fn run(arguments: &Arguments) -> anyhow::Result<Report> {
-    let run = Run {
-        arguments: arguments.clone(),
-        progress: Progress::default(),
-    };
+    let run = Run { arguments: arguments.clone(), progress: Progress::default() };
     match arguments.scenario {
         Scenario::Demo => demo::run(&run).await,
         Scenario::Echo => echo::run(&run).await,
-        Scenario::Schedule | Scenario::ScheduleStream | Scenario::ScheduleBatch => {
-            schedule::run(&run).await
-        }
+        Scenario::Schedule | Scenario::ScheduleStream | Scenario::ScheduleBatch => schedule::run(&run).await,
         Scenario::Burst => burst::run(&run).await,
         Scenario::Lateness => lateness::run(&run).await,
         Scenario::Failover => failover::run(&run).await,
@@ -50,12 +45,7 @@ struct Run {
 
 impl Run {
     fn load(&self, topic: &str, partitions: u32) -> Arc<Load> {
-        Arc::new(Load::new(
-            topic,
-            self.arguments.seed,
-            partitions,
-            self.arguments.payload,
-        ))
+        Arc::new(Load::new(topic, self.arguments.seed, partitions, self.arguments.payload))
     }
 }
 

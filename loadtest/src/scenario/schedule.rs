@@ -15,11 +15,7 @@ pub async fn run(run: &Run) -> anyhow::Result<Report> {
     let target = Target::start(&run.arguments).await?;
     let mut report = target.report(run.arguments.scenario.name());
     let load = run.load("load", target.router.partitions());
-    run.progress.say(&format!(
-        "{} for {} s",
-        run.arguments.scenario.name(),
-        run.arguments.seconds
-    ));
+    run.progress.say(&format!("{} for {} s", run.arguments.scenario.name(), run.arguments.seconds));
     let meter = measure(run, &target.router, &load, run.arguments.scenario).await;
     report.throughput_per_s = meter.sustained();
     report.add("peak_10s_per_s", meter.peak());
@@ -31,12 +27,7 @@ pub async fn run(run: &Run) -> anyhow::Result<Report> {
 }
 
 /// Schedules triggers of the far future for as long as the arguments say.
-pub async fn measure(
-    run: &Run,
-    router: &Arc<Router>,
-    load: &Arc<Load>,
-    way: Scenario,
-) -> Arc<Meter> {
+pub async fn measure(run: &Run, router: &Arc<Router>, load: &Arc<Load>, way: Scenario) -> Arc<Meter> {
     let meter = Arc::new(Meter::new(WARM_UP, run.arguments.seconds));
     let from_ms = harness::clock::now_ms();
     let due_ms = move |number| far(from_ms, number);
@@ -57,15 +48,7 @@ pub async fn measure(
         }
         Scenario::ScheduleBatch => {
             let size = run.arguments.batch;
-            generate::batches(
-                router,
-                load,
-                &meter,
-                concurrency.unwrap_or(32),
-                size,
-                due_ms,
-            )
-            .await;
+            generate::batches(router, load, &meter, concurrency.unwrap_or(32), size, due_ms).await;
         }
         _ => generate::singles(router, load, &meter, concurrency.unwrap_or(256), due_ms).await,
     }

@@ -19,11 +19,7 @@ const SAMPLED: usize = 50_000;
 /// # Errors
 ///
 /// When the cluster does not answer.
-pub async fn all_there(
-    endpoints: &[String],
-    load: &Load,
-    report: &mut Report,
-) -> anyhow::Result<()> {
+pub async fn all_there(endpoints: &[String], load: &Load, report: &mut Report) -> anyhow::Result<()> {
     let caller = Caller::new(endpoints)?;
     let acknowledged: Vec<u64> = lock(&load.oracle).acknowledged().collect();
     let lost = if acknowledged.len() <= LISTED_MAX {
@@ -37,12 +33,7 @@ pub async fn all_there(
         let mut reads = stream::iter(sample)
             .map(|number| {
                 let caller = &caller;
-                async move {
-                    (
-                        number,
-                        record::get(caller, "default", &load.id(number)).await,
-                    )
-                }
+                async move { (number, record::get(caller, "default", &load.id(number)).await) }
             })
             .buffer_unordered(64);
         let mut lost = 0;
@@ -63,13 +54,7 @@ pub async fn all_there(
     let tally = lock(&load.oracle).tally(i64::MAX);
     report.take(&tally);
     report.lost = lost as u64;
-    report.ok = tally
-        .completed
-        .saturating_sub(if acknowledged.len() > LISTED_MAX {
-            lost as u64
-        } else {
-            0
-        });
+    report.ok = tally.completed.saturating_sub(if acknowledged.len() > LISTED_MAX { lost as u64 } else { 0 });
     report.errors = lock(&load.oracle).errors().clone();
     Ok(())
 }
@@ -79,10 +64,7 @@ async fn listed(caller: &Caller, load: &Load) -> anyhow::Result<()> {
     loop {
         let request = v1::ListRequest {
             namespace: "default".into(),
-            filter: Some(v1::TriggerFilter {
-                topic: load.topic.clone(),
-                ..Default::default()
-            }),
+            filter: Some(v1::TriggerFilter { topic: load.topic.clone(), ..Default::default() }),
             page_size: 1_000,
             page_token: page_token.clone(),
         };
@@ -102,10 +84,7 @@ async fn listed(caller: &Caller, load: &Load) -> anyhow::Result<()> {
         if page.next_page_token.is_empty() {
             return Ok(());
         }
-        anyhow::ensure!(
-            page.next_page_token != page_token,
-            "the list does not move on"
-        );
+        anyhow::ensure!(page.next_page_token != page_token, "the list does not move on");
         page_token = page.next_page_token;
     }
 }

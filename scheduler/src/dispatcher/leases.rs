@@ -236,6 +236,21 @@ impl Dispatcher {
         self.freed(now, session);
     }
 
+    /// What was known of it came to nothing: the executor works on it for another lease.
+    pub(super) fn resume(&mut self, now: Timestamp, generation: Generation) {
+        let Some(lane) = self.leases.get(generation).map(|held| held.lane) else { return };
+        let deadline = self.deadline(now, lane);
+        let Some(held) = self.leases.get_mut(generation).filter(|held| held.phase == Phase::Deciding) else { return };
+        held.phase = Phase::Working;
+        if let Some(session) = self.sessions.get_mut(&held.session) {
+            session.in_flight += 1;
+        }
+        if let Some(topic) = self.topics.get_mut(&lane.topic()) {
+            topic.working += 1;
+        }
+        self.leases.extend(generation, deadline);
+    }
+
     /// A row that was handed out has ended, or left its lane.
     pub(super) fn forget(&mut self, now: Timestamp, generation: Generation) {
         self.stop_working(now, generation);

@@ -108,13 +108,18 @@ impl Dispatcher {
         };
         match proposal {
             Proposal::Run { lane, successes } => self.decided_run(now, lane, successes, index, time, &reply),
-            Proposal::Single { held, to, .. } => {
+            Proposal::Single { command, held, to } => {
                 self.undecided -= 1;
                 let ended = matches!(reply, Reply::Decided(_) | Reply::Ended(_));
+                // A success whose business command was refused: nothing happened, and what now is the executor's to say.
+                let refused = matches!(&reply, Reply::Refused(refusal) if *refusal != Refusal::NotFound);
+                let open = refused && matches!(*command, Kind::Complete(_));
                 if let Some(generation) = held
                     && self.leases.get(generation).is_some_and(|held| held.phase == Phase::Deciding)
                 {
-                    if ended {
+                    if open {
+                        self.resume(now, generation);
+                    } else if ended {
                         self.forget(now, generation);
                     } else {
                         self.look_again(now, generation);

@@ -91,11 +91,7 @@ impl Dispatcher {
             session,
             executor: open.executor.clone(),
             namespace: open.namespace.clone(),
-            topics: open
-                .topics
-                .iter()
-                .filter_map(|id| Some(self.topics.get(id)?.info.name.clone()))
-                .collect(),
+            topics: open.topics.iter().filter_map(|id| Some(self.topics.get(id)?.info.name.clone())).collect(),
             in_flight: open.in_flight,
             in_flight_max: open.in_flight_max,
             credit: open.credit,

@@ -178,7 +178,9 @@ impl<D: Domain> Machine<D> {
         applied.owed = self.meta.sweep.is_some();
         let count = entry.commands.len();
         for (number, (command, hash)) in entry.commands.into_iter().zip(hashes).enumerate() {
-            let Some(kind) = command.kind else { return Err(unknown_kind(number)) };
+            let Some(kind) = command.kind else {
+                return Err(format!("command {number} is of a kind this build does not know"));
+            };
             step.begin(count - number - 1);
             let savepoint = step.savepoint();
             let reply = match run(&self.domain, &mut step, kind, hash) {
@@ -219,15 +221,8 @@ impl<D: Domain> Machine<D> {
                 Generation::COMMANDS_PER_ENTRY_MAX
             ));
         }
-        match entry.commands.iter().position(|command| command.kind.is_none()) {
-            Some(number) => Err(unknown_kind(number)),
-            None => Ok(now),
-        }
+        Ok(now)
     }
-}
-
-fn unknown_kind(number: usize) -> String {
-    format!("command {number} is of a kind this build does not know")
 }
 
 /// Hashes the ids to be scheduled and asks the store for all of them at once, if that helps it.

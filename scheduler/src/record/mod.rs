@@ -15,8 +15,8 @@ pub(crate) use meta::{decode_fired, decode_release, encode_fired, encode_release
 pub use receipt::StoredReceipt;
 pub(crate) use run::run_visible_until;
 pub use run::{Run, RunGroup};
-pub use topic::{Lane, Topic};
 pub use topic::default_settings;
+pub use topic::{Lane, Topic};
 pub(crate) use topic::{decode_topic_number, encode_topic_number};
 pub use trigger::{Progress, Trigger};
 pub(crate) use trigger::{decode_trigger, encode_history, encode_trigger, trigger_id};

@@ -23,6 +23,8 @@ pub const ATTEMPTS_MAX: u32 = 3;
 /// Before another attempt.
 pub const BACKOFF: Delay = Delay::from_millis(100);
 pub const EPOCH: u64 = 1;
+/// A business command, or the error of a retry, that this log refuses.
+pub const REFUSED: &[u8] = b"refused";
 
 /// What has not ended.
 #[derive(Clone, Debug)]
@@ -124,6 +126,9 @@ impl Store {
         match kind {
             Kind::Complete(complete) => {
                 let report = complete.report.as_ref().unwrap();
+                if *complete.business == *REFUSED {
+                    return Reply::Refused(Refusal::Business(Bytes::new()));
+                }
                 let Some((lane, position)) = self.find(report) else {
                     return self.ended(report);
                 };
@@ -132,6 +137,7 @@ impl Store {
                 effects.push(Effect::Ended { lane, position });
                 Reply::Decided(self.receipt(position, reply::Outcome::Completed, report))
             }
+            Kind::Retry(retry) if retry.error.as_bytes() == REFUSED => Reply::Superseded,
             Kind::Retry(retry) => self.failed(retry.report.as_ref().unwrap(), false, effects),
             Kind::Fail(fail) => self.failed(fail.report.as_ref().unwrap(), true, effects),
             Kind::CompleteRun(run) => {

@@ -166,8 +166,8 @@ fn cancel_and_fire_in_the_same_millisecond() {
 /// A replica that compacted and one that did not, and one that crashed after its compaction and lost what was not
 /// flushed, all answer the same when an id is used again.
 ///
-/// Red when `Marks::drops` compares with the floor, when compactions use marks of the live store, or when
-/// `live_standing` looks for runs only above the floor.
+/// Red when `retention::marks` takes the floor instead of `forgotten`, or when `live_standing` compares with the floor
+/// before it looks for a run.
 #[test]
 fn id_reused_after_retention_same_answer_on_every_replica() {
     let first = schedule("a", 1_000);
@@ -268,7 +268,7 @@ fn delay_based_schedule_retried_with_the_same_request() {
 
 /// An entry with a command from the future stops the replica; nothing of it is written and nothing is skipped.
 ///
-/// Red when `Machine::admit` does not look at the kinds and `apply_entry` continues with the next command.
+/// Red when `Machine::apply_entry` goes on to the next command instead of returning the error.
 #[test]
 fn unknown_command_kind_halts_does_not_skip() {
     let mut replica = Replica::default();

@@ -369,7 +369,7 @@ proptest! {
     /// Compactions drop what the marks of the last flush allow, some rows and not others; a crash loses everything since
     /// that flush. Whatever was dropped, replies and reads are the same.
     ///
-    /// Red when `Marks::drops` compares with `floor` instead of `forgotten`.
+    /// Red when `retention::marks` takes the floor instead of `forgotten`.
     #[test]
     fn a_crash_and_any_compaction_change_no_answer(
         log in log(),

@@ -12,11 +12,7 @@ pub fn check(history: &History, options: &Options) -> Vec<Violation> {
         .final_reads
         .values()
         .filter_map(|read| {
-            Some(Violation {
-                promise: PROMISE,
-                trigger: read.trigger.clone(),
-                detail: nowhere(read, options)?,
-            })
+            Some(Violation { promise: PROMISE, trigger: read.trigger.clone(), detail: nowhere(read, options)? })
         })
         .collect()
 }
@@ -27,20 +23,16 @@ fn nowhere(read: &FinalRead, options: &Options) -> Option<String> {
     let overdue_ms = read_ms - read.due_ms;
     match read.state {
         State::Completed | State::DeadLettered | State::Cancelled | State::Absent => None,
-        State::Scheduled => (overdue_ms > options.grace_ms
-            && !options.held_topics.contains(&read.topic))
-        .then(|| format!("still scheduled {overdue_ms} ms after it was due")),
+        State::Scheduled => (overdue_ms > options.grace_ms && !options.held_topics.contains(&read.topic))
+            .then(|| format!("still scheduled {overdue_ms} ms after it was due")),
         State::Fired if read.leased => None,
         State::Fired => match read.retry_at_ms {
             Some(retry_at_ms) if read_ms - retry_at_ms <= options.grace_ms => None,
-            Some(retry_at_ms) => Some(format!(
-                "attempt {} was to be made {} ms ago",
-                read.attempt + 1,
-                read_ms - retry_at_ms
-            )),
-            None => (overdue_ms > options.grace_ms).then(|| {
-                format!("fired, {overdue_ms} ms overdue, neither leased nor waiting for a retry")
-            }),
+            Some(retry_at_ms) => {
+                Some(format!("attempt {} was to be made {} ms ago", read.attempt + 1, read_ms - retry_at_ms))
+            }
+            None => (overdue_ms > options.grace_ms)
+                .then(|| format!("fired, {overdue_ms} ms overdue, neither leased nor waiting for a retry")),
         },
     }
 }
@@ -56,14 +48,7 @@ mod tests {
         change(&mut read);
         let mut history = History::default();
         history.push(Event::FinalRead(read));
-        check(
-            &history,
-            &Options {
-                grace_ms: 1_000,
-                ..Options::default()
-            },
-        )
-        .len()
+        check(&history, &Options { grace_ms: 1_000, ..Options::default() }).len()
     }
 
     #[test]
@@ -72,10 +57,7 @@ mod tests {
         assert!(check(&fixture::life(), &options).is_empty());
         assert!(check(&fixture::cancelled(), &options).is_empty());
         assert_eq!(ends_as(|read| read.leased = true), 0);
-        assert_eq!(
-            ends_as(|read| read.retry_at_ms = Some(read.read_us / 1_000 + 500)),
-            0
-        );
+        assert_eq!(ends_as(|read| read.retry_at_ms = Some(read.read_us / 1_000 + 500)), 0);
         assert_eq!(ends_as(|read| read.read_us = (DUE_MS + 1_000) * 1_000), 0);
         assert_eq!(ends_as(|read| read.state = State::DeadLettered), 0);
     }
@@ -107,10 +89,7 @@ mod tests {
             read.topic = topic.into();
             history.push(Event::FinalRead(read));
         }
-        let options = Options {
-            held_topics: ["mail".to_owned()].into(),
-            ..Options::default()
-        };
+        let options = Options { held_topics: ["mail".to_owned()].into(), ..Options::default() };
         let violations = check(&history, &options);
         assert_eq!(violations.len(), 1);
         assert_eq!(violations[0].trigger.id, "push");

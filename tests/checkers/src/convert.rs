@@ -7,11 +7,7 @@ use crate::history::{Decided, Delivery, Facts, FinalRead, Key, ReportVerdict, St
 /// Milliseconds since the Unix epoch; an unset moment is 0.
 #[must_use]
 pub fn millis(moment: Option<&prost_types::Timestamp>) -> i64 {
-    moment.map_or(0, |at| {
-        at.seconds
-            .saturating_mul(1_000)
-            .saturating_add(i64::from(at.nanos) / 1_000_000)
-    })
+    moment.map_or(0, |at| at.seconds.saturating_mul(1_000).saturating_add(i64::from(at.nanos) / 1_000_000))
 }
 
 /// The facts of a receipt.
@@ -21,10 +17,7 @@ pub fn facts(receipt: &v1::Receipt) -> Facts {
         decided: decided(receipt),
         generation: receipt.generation,
         due_ms: millis(receipt.due.as_ref()),
-        fired: receipt
-            .fired
-            .as_ref()
-            .map(|at| (millis(Some(at)), receipt.fired_index)),
+        fired: receipt.fired.as_ref().map(|at| (millis(Some(at)), receipt.fired_index)),
         outcome: match receipt.outcome() {
             v1::Outcome::Unspecified => State::Absent,
             v1::Outcome::Scheduled => State::Scheduled,
@@ -41,20 +34,13 @@ pub fn facts(receipt: &v1::Receipt) -> Facts {
 /// Where a receipt says it was decided.
 #[must_use]
 pub fn decided(receipt: &v1::Receipt) -> Decided {
-    Decided {
-        partition: receipt.partition,
-        index: receipt.log_index,
-    }
+    Decided { partition: receipt.partition, index: receipt.log_index }
 }
 
 /// A token; one that is unset is the lowest.
 #[must_use]
 pub fn token(token: Option<&v1::FencingToken>) -> Token {
-    token.map_or_else(Token::default, |token| Token {
-        epoch: token.epoch,
-        term: token.term,
-        counter: token.counter,
-    })
+    token.map_or_else(Token::default, |token| Token { epoch: token.epoch, term: token.term, counter: token.counter })
 }
 
 /// A delivery as `executor` received it at `received_us`.

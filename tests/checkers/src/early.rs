@@ -13,69 +13,32 @@ pub fn check(history: &History, options: &Options) -> Vec<Violation> {
     let acknowledged = acknowledged(history);
     let mut violations = Vec::new();
     let mut report = |trigger: &Key, detail: String| {
-        violations.push(Violation {
-            promise: PROMISE,
-            trigger: trigger.clone(),
-            detail,
-        });
+        violations.push(Violation { promise: PROMISE, trigger: trigger.clone(), detail });
     };
     for delivery in &history.deliveries {
         let trigger = &delivery.trigger;
         // What the client was told binds, not what the delivery says about itself.
-        let due_ms = acknowledged
-            .get(&(trigger, delivery.generation))
-            .copied()
-            .unwrap_or(delivery.due_ms)
-            .max(delivery.due_ms);
+        let due_ms =
+            acknowledged.get(&(trigger, delivery.generation)).copied().unwrap_or(delivery.due_ms).max(delivery.due_ms);
         if delivery.fired_ms < due_ms {
-            report(
-                trigger,
-                format!(
-                    "due {due_ms}, fired {} in replicated time",
-                    delivery.fired_ms
-                ),
-            );
+            report(trigger, format!("due {due_ms}, fired {} in replicated time", delivery.fired_ms));
         }
         let early_us = due_ms * 1_000 - delivery.received_us;
         if early_us > options.clock_error_us {
-            report(
-                trigger,
-                format!("due {due_ms}, delivered {early_us} µs before that"),
-            );
+            report(trigger, format!("due {due_ms}, delivered {early_us} µs before that"));
         }
     }
     let receipts = history
         .completions
         .iter()
         .filter_map(|completion| Some((&completion.trigger, completion.receipt.as_ref()?)))
-        .chain(
-            history
-                .final_reads
-                .values()
-                .filter_map(|read| Some((&read.trigger, read.receipt.as_ref()?))),
-        );
-    for (
-        trigger,
-        Facts {
-            fired,
-            due_ms,
-            generation,
-            ..
-        },
-    ) in receipts
-    {
-        let due_ms = acknowledged
-            .get(&(trigger, *generation))
-            .copied()
-            .unwrap_or(*due_ms)
-            .max(*due_ms);
+        .chain(history.final_reads.values().filter_map(|read| Some((&read.trigger, read.receipt.as_ref()?))));
+    for (trigger, Facts { fired, due_ms, generation, .. }) in receipts {
+        let due_ms = acknowledged.get(&(trigger, *generation)).copied().unwrap_or(*due_ms).max(*due_ms);
         if let Some((fired_ms, index)) = fired
             && *fired_ms < due_ms
         {
-            report(
-                trigger,
-                format!("due {due_ms}, receipt says fired {fired_ms} by entry {index}"),
-            );
+            report(trigger, format!("due {due_ms}, receipt says fired {fired_ms} by entry {index}"));
         }
     }
     violations
@@ -88,12 +51,7 @@ fn acknowledged(history: &History) -> BTreeMap<(&Key, u64), i64> {
         .iter()
         .filter_map(|operation| match &operation.outcome {
             Outcome::Ok(
-                Answer::Scheduled {
-                    generation, due_ms, ..
-                }
-                | Answer::Rescheduled {
-                    generation, due_ms, ..
-                },
+                Answer::Scheduled { generation, due_ms, .. } | Answer::Rescheduled { generation, due_ms, .. },
             ) => Some(((&operation.trigger, *generation), *due_ms)),
             _ => None,
         })
@@ -120,10 +78,7 @@ mod tests {
         let mut history = fixture::life();
         history.deliveries[0].received_us -= 701;
         assert_eq!(found(&history), 1);
-        let granted = Options {
-            clock_error_us: 1,
-            ..Options::default()
-        };
+        let granted = Options { clock_error_us: 1, ..Options::default() };
         assert!(check(&history, &granted).is_empty());
     }
 
@@ -132,10 +87,7 @@ mod tests {
     fn rejects_an_early_watermark_whatever_is_granted() {
         let mut history = fixture::life();
         history.deliveries[0].fired_ms -= 1;
-        let granted = Options {
-            clock_error_us: 1_000_000,
-            ..Options::default()
-        };
+        let granted = Options { clock_error_us: 1_000_000, ..Options::default() };
         assert_eq!(check(&history, &granted).len(), 1);
     }
 

@@ -12,11 +12,7 @@ const PROMISE: &str = "fencing";
 pub fn check(history: &History) -> Vec<Violation> {
     let mut violations = Vec::new();
     let mut report = |trigger: &Key, detail: String| {
-        violations.push(Violation {
-            promise: PROMISE,
-            trigger: trigger.clone(),
-            detail,
-        });
+        violations.push(Violation { promise: PROMISE, trigger: trigger.clone(), detail });
     };
     let mut in_order: Vec<&Delivery> = history.deliveries.iter().collect();
     in_order.sort_by_key(|delivery| delivery.received_us);
@@ -31,11 +27,7 @@ pub fn check(history: &History) -> Vec<Violation> {
                 trigger,
                 format!(
                     "generation {}: {:?} to {} came after {:?} to {}",
-                    delivery.generation,
-                    delivery.token,
-                    delivery.executor,
-                    before.token,
-                    before.executor
+                    delivery.generation, delivery.token, delivery.executor, before.token, before.executor
                 ),
             );
         }
@@ -44,10 +36,7 @@ pub fn check(history: &History) -> Vec<Violation> {
         {
             report(
                 trigger,
-                format!(
-                    "{:?} of partition {} was used for {} too",
-                    delivery.token, delivery.partition, other.trigger
-                ),
+                format!("{:?} of partition {} was used for {} too", delivery.token, delivery.partition, other.trigger),
             );
         }
     }
@@ -64,17 +53,9 @@ pub fn check(history: &History) -> Vec<Violation> {
         let moved = history
             .final_reads
             .get(&completion.trigger)
-            .is_none_or(|read| {
-                read.generation > completion.generation || read.attempt >= completion.attempt
-            });
+            .is_none_or(|read| read.generation > completion.generation || read.attempt >= completion.attempt);
         if !overtaken && !moved {
-            report(
-                &completion.trigger,
-                format!(
-                    "report with {:?} was superseded by nothing",
-                    completion.token
-                ),
-            );
+            report(&completion.trigger, format!("report with {:?} was superseded by nothing", completion.token));
         }
     }
     violations
@@ -88,11 +69,7 @@ mod tests {
 
     fn redelivered(term: u64, counter: u64, later_us: i64) -> Delivery {
         let mut delivery = fixture::delivery(ID, GENERATION, DUE_MS);
-        delivery.token = Token {
-            epoch: 1,
-            term,
-            counter,
-        };
+        delivery.token = Token { epoch: 1, term, counter };
         delivery.received_us += later_us;
         delivery
     }
@@ -118,11 +95,7 @@ mod tests {
     #[test]
     fn rejects_a_token_used_for_two_triggers() {
         let mut history = fixture::life();
-        history.push(Event::Delivery(fixture::delivery(
-            "gift-2",
-            11 << 12,
-            DUE_MS,
-        )));
+        history.push(Event::Delivery(fixture::delivery("gift-2", 11 << 12, DUE_MS)));
         assert_eq!(check(&history).len(), 1);
     }
 

@@ -23,20 +23,13 @@ pub fn check(history: &History) -> Vec<Violation> {
     }
     let mut violations = Vec::new();
     let mut report = |trigger: &Key, detail: String| {
-        violations.push(Violation {
-            promise: PROMISE,
-            trigger: trigger.clone(),
-            detail,
-        });
+        violations.push(Violation { promise: PROMISE, trigger: trigger.clone(), detail });
     };
     for delivery in &history.deliveries {
         if cancelled.contains(&(&delivery.trigger, delivery.generation)) {
             report(
                 &delivery.trigger,
-                format!(
-                    "generation {} was cancelled, and delivered to {}",
-                    delivery.generation, delivery.executor
-                ),
+                format!("generation {} was cancelled, and delivered to {}", delivery.generation, delivery.executor),
             );
         }
     }
@@ -47,10 +40,7 @@ pub fn check(history: &History) -> Vec<Violation> {
         {
             report(
                 &completion.trigger,
-                format!(
-                    "generation {} was cancelled, and its receipt says {:?}",
-                    receipt.generation, receipt.outcome
-                ),
+                format!("generation {} was cancelled, and its receipt says {:?}", receipt.generation, receipt.outcome),
             );
         }
     }
@@ -62,18 +52,9 @@ pub fn check(history: &History) -> Vec<Violation> {
         let Some(read) = history.final_reads.get(&operation.trigger) else {
             continue;
         };
-        let versions = cancelled
-            .iter()
-            .filter(|(trigger, _)| *trigger == &operation.trigger)
-            .count();
-        if read.state == State::Cancelled
-            && versions == 1
-            && moved(history, &operation.trigger) == 0
-        {
-            report(
-                &operation.trigger,
-                "a caller was told that it had fired, it ended cancelled".into(),
-            );
+        let versions = cancelled.iter().filter(|(trigger, _)| *trigger == &operation.trigger).count();
+        if read.state == State::Cancelled && versions == 1 && moved(history, &operation.trigger) == 0 {
+            report(&operation.trigger, "a caller was told that it had fired, it ended cancelled".into());
         }
     }
     violations
@@ -86,10 +67,7 @@ fn moved(history: &History, trigger: &Key) -> usize {
         .iter()
         .filter(|operation| &operation.trigger == trigger)
         .filter(|operation| {
-            matches!(
-                operation.outcome,
-                Outcome::Ok(Answer::Rescheduled { .. } | Answer::Started { .. })
-            )
+            matches!(operation.outcome, Outcome::Ok(Answer::Rescheduled { .. } | Answer::Started { .. }))
         })
         .count()
 }
@@ -126,11 +104,7 @@ mod tests {
     #[test]
     fn rejects_a_completed_receipt_of_a_cancelled_version() {
         let mut history = fixture::cancelled();
-        history.push(Event::Completion(fixture::completion(
-            ID,
-            11 << 12,
-            2 * DUE_MS,
-        )));
+        history.push(Event::Completion(fixture::completion(ID, 11 << 12, 2 * DUE_MS)));
         assert_eq!(check(&history).len(), 1);
     }
 
@@ -144,9 +118,7 @@ mod tests {
             ID,
             900,
             910,
-            Request::Cancel {
-                expected_generation: 0,
-            },
+            Request::Cancel { expected_generation: 0 },
             Answer::Refused(Refusal::AlreadyFired),
         )));
         history.final_reads.get_mut(&key(ID)).unwrap().state = State::Cancelled;

@@ -1,8 +1,8 @@
 //! Hand-made histories: a good life that every checker accepts, to be broken one way per test.
 
 use crate::history::{
-    Answer, Completion, Decided, Delivery, Event, Facts, FinalRead, History, Key, Operation,
-    Outcome, Report, ReportVerdict, Request, State, Token,
+    Answer, Completion, Decided, Delivery, Event, Facts, FinalRead, History, Key, Operation, Outcome, Report,
+    ReportVerdict, Request, State, Token,
 };
 
 /// The trigger of [`life`].
@@ -17,20 +17,11 @@ pub fn key(id: &str) -> Key {
 }
 
 pub fn decided(index: u64) -> Decided {
-    Decided {
-        partition: 0,
-        index,
-    }
+    Decided { partition: 0, index }
 }
 
 /// An operation on `id` from `invoked_ms` to `returned_ms`.
-pub fn operation(
-    id: &str,
-    invoked_ms: i64,
-    returned_ms: i64,
-    request: Request,
-    answer: Answer,
-) -> Operation {
+pub fn operation(id: &str, invoked_ms: i64, returned_ms: i64, request: Request, answer: Answer) -> Operation {
     Operation {
         client: 1,
         trigger: key(id),
@@ -46,81 +37,33 @@ pub fn schedule(id: &str, invoked_ms: i64, returned_ms: i64, due_ms: i64, index:
         id,
         invoked_ms,
         returned_ms,
-        Request::Schedule {
-            due_ms: Some(due_ms),
-        },
-        Answer::Scheduled {
-            generation: index << 12,
-            due_ms,
-            decided: decided(index),
-            replayed: false,
-        },
+        Request::Schedule { due_ms: Some(due_ms) },
+        Answer::Scheduled { generation: index << 12, due_ms, decided: decided(index), replayed: false },
     )
 }
 
-pub fn reschedule(
-    id: &str,
-    invoked_ms: i64,
-    returned_ms: i64,
-    due_ms: i64,
-    index: u64,
-) -> Operation {
+pub fn reschedule(id: &str, invoked_ms: i64, returned_ms: i64, due_ms: i64, index: u64) -> Operation {
     operation(
         id,
         invoked_ms,
         returned_ms,
-        Request::Reschedule {
-            due_ms: Some(due_ms),
-            expected_generation: 0,
-        },
-        Answer::Rescheduled {
-            generation: index << 12,
-            due_ms,
-            decided: decided(index),
-        },
+        Request::Reschedule { due_ms: Some(due_ms), expected_generation: 0 },
+        Answer::Rescheduled { generation: index << 12, due_ms, decided: decided(index) },
     )
 }
 
-pub fn cancel(
-    id: &str,
-    invoked_ms: i64,
-    returned_ms: i64,
-    generation: u64,
-    index: u64,
-) -> Operation {
+pub fn cancel(id: &str, invoked_ms: i64, returned_ms: i64, generation: u64, index: u64) -> Operation {
     operation(
         id,
         invoked_ms,
         returned_ms,
-        Request::Cancel {
-            expected_generation: 0,
-        },
-        Answer::Cancelled {
-            generation,
-            decided: decided(index),
-        },
+        Request::Cancel { expected_generation: 0 },
+        Answer::Cancelled { generation, decided: decided(index) },
     )
 }
 
-pub fn get(
-    id: &str,
-    invoked_ms: i64,
-    returned_ms: i64,
-    state: State,
-    generation: u64,
-    due_ms: i64,
-) -> Operation {
-    operation(
-        id,
-        invoked_ms,
-        returned_ms,
-        Request::Get,
-        Answer::Read {
-            state,
-            generation,
-            due_ms,
-        },
-    )
+pub fn get(id: &str, invoked_ms: i64, returned_ms: i64, state: State, generation: u64, due_ms: i64) -> Operation {
+    operation(id, invoked_ms, returned_ms, Request::Get, Answer::Read { state, generation, due_ms })
 }
 
 pub fn facts(generation: u64, due_ms: i64) -> Facts {
@@ -141,11 +84,7 @@ pub fn delivery(id: &str, generation: u64, due_ms: i64) -> Delivery {
         trigger: key(id),
         generation,
         attempt: 1,
-        token: Token {
-            epoch: 1,
-            term: 1,
-            counter: 1,
-        },
+        token: Token { epoch: 1, term: 1, counter: 1 },
         partition: 0,
         due_ms,
         fired_ms: due_ms,
@@ -159,11 +98,7 @@ pub fn completion(id: &str, generation: u64, due_ms: i64) -> Completion {
         trigger: key(id),
         generation,
         attempt: 1,
-        token: Token {
-            epoch: 1,
-            term: 1,
-            counter: 1,
-        },
+        token: Token { epoch: 1, term: 1, counter: 1 },
         report: Report::Success,
         verdict: ReportVerdict::Accepted,
         receipt: Some(facts(generation, due_ms)),
@@ -192,12 +127,7 @@ pub fn life() -> History {
     history.push(Event::Operation(schedule(ID, 100, 105, DUE_MS, 10)));
     history.push(Event::Delivery(delivery(ID, GENERATION, DUE_MS)));
     history.push(Event::Completion(completion(ID, GENERATION, DUE_MS)));
-    history.push(Event::FinalRead(final_read(
-        ID,
-        State::Completed,
-        GENERATION,
-        DUE_MS,
-    )));
+    history.push(Event::FinalRead(final_read(ID, State::Completed, GENERATION, DUE_MS)));
     history
 }
 
@@ -207,11 +137,6 @@ pub fn cancelled() -> History {
     history.push(Event::Operation(schedule(ID, 100, 105, DUE_MS, 10)));
     history.push(Event::Operation(reschedule(ID, 110, 115, 2 * DUE_MS, 11)));
     history.push(Event::Operation(cancel(ID, 120, 125, 11 << 12, 12)));
-    history.push(Event::FinalRead(final_read(
-        ID,
-        State::Cancelled,
-        11 << 12,
-        2 * DUE_MS,
-    )));
+    history.push(Event::FinalRead(final_read(ID, State::Cancelled, 11 << 12, 2 * DUE_MS)));
     history
 }

@@ -24,10 +24,7 @@ pub struct Key {
 impl Key {
     /// Joins the two.
     pub fn new(namespace: impl Into<String>, id: impl Into<String>) -> Self {
-        Self {
-            namespace: namespace.into(),
-            id: id.into(),
-        }
+        Self { namespace: namespace.into(), id: id.into() }
     }
 }
 
@@ -449,12 +446,7 @@ impl History {
             if line.trim().is_empty() {
                 continue;
             }
-            history.push(
-                serde_json::from_str(&line).map_err(|error| ReadError::Line {
-                    line: at + 1,
-                    error,
-                })?,
-            );
+            history.push(serde_json::from_str(&line).map_err(|error| ReadError::Line { line: at + 1, error })?);
         }
         Ok(history)
     }
@@ -504,10 +496,7 @@ impl History {
     pub fn by_trigger(&self) -> BTreeMap<&Key, Vec<&Operation>> {
         let mut by_trigger: BTreeMap<&Key, Vec<&Operation>> = BTreeMap::new();
         for operation in &self.operations {
-            by_trigger
-                .entry(&operation.trigger)
-                .or_default()
-                .push(operation);
+            by_trigger.entry(&operation.trigger).or_default().push(operation);
         }
         by_trigger
     }

@@ -23,9 +23,7 @@ pub fn check(history: &History) -> Vec<Violation> {
 }
 
 /// A write, its deciding entry, and whether the answer is that of an earlier request.
-fn writes<'a>(
-    operations: impl Iterator<Item = &'a Operation>,
-) -> impl Iterator<Item = (&'a Operation, Decided, bool)> {
+fn writes<'a>(operations: impl Iterator<Item = &'a Operation>) -> impl Iterator<Item = (&'a Operation, Decided, bool)> {
     operations.filter_map(|operation| {
         let Outcome::Ok(answer) = &operation.outcome else {
             return None;
@@ -38,17 +36,12 @@ fn writes<'a>(
 fn real_time(history: &History) -> Vec<Violation> {
     let mut partitions: BTreeMap<u32, Vec<(&Operation, u64, bool)>> = BTreeMap::new();
     for (operation, decided, replayed) in writes(history.operations.iter()) {
-        partitions
-            .entry(decided.partition)
-            .or_default()
-            .push((operation, decided.index, replayed));
+        partitions.entry(decided.partition).or_default().push((operation, decided.index, replayed));
     }
     let mut violations = Vec::new();
     for operations in partitions.values() {
-        let mut returned: Vec<(i64, u64)> = operations
-            .iter()
-            .filter_map(|(operation, index, _)| Some((operation.returned_us?, *index)))
-            .collect();
+        let mut returned: Vec<(i64, u64)> =
+            operations.iter().filter_map(|(operation, index, _)| Some((operation.returned_us?, *index))).collect();
         returned.sort_unstable();
         let mut invoked: Vec<&(&Operation, u64, bool)> = operations.iter().collect();
         invoked.sort_by_key(|(operation, ..)| operation.invoked_us);
@@ -63,7 +56,9 @@ fn real_time(history: &History) -> Vec<Violation> {
                 violations.push(Violation {
                     promise: PROMISE,
                     trigger: operation.trigger.clone(),
-                    detail: format!("decided by entry {index}, but entry {newest} was acknowledged before the call began"),
+                    detail: format!(
+                        "decided by entry {index}, but entry {newest} was acknowledged before the call began"
+                    ),
                 });
             }
         }
@@ -73,17 +68,13 @@ fn real_time(history: &History) -> Vec<Violation> {
 
 fn replay(trigger: &Key, operations: &[&Operation]) -> Option<Violation> {
     // What nobody knows may have happened anywhere in between; the search decides about such ids.
-    if operations
-        .iter()
-        .any(|operation| matches!(operation.outcome, Outcome::Info { .. }))
-    {
+    if operations.iter().any(|operation| matches!(operation.outcome, Outcome::Info { .. })) {
         return None;
     }
-    let mut in_order: Vec<_> = writes(operations.iter().copied())
-        .filter(|(.., replayed)| !replayed)
-        .collect();
-    // Two changes of one id in one entry are told apart by their generation, which holds the place in the entry.
-    in_order.sort_by_key(|(operation, decided, _)| (decided.index, made(operation)));
+    let mut in_order: Vec<_> = writes(operations.iter().copied()).collect();
+    // Two changes of one id in one entry are told apart by their generation, which holds the place in the entry. An
+    // answer to a repeated request counts when nobody got the first, and else comes behind it.
+    in_order.sort_by_key(|(operation, decided, replayed)| (decided.index, made(operation), *replayed));
     let mut state = State::Absent;
     for (operation, decided, _) in in_order {
         match model::step(state, operation) {
@@ -123,9 +114,7 @@ mod tests {
 
     fn of(operations: impl IntoIterator<Item = Operation>) -> Vec<Violation> {
         let mut history = History::default();
-        operations
-            .into_iter()
-            .for_each(|operation| history.push(Event::Operation(operation)));
+        operations.into_iter().for_each(|operation| history.push(Event::Operation(operation)));
         check(&history)
     }
 
@@ -148,10 +137,7 @@ mod tests {
     /// Red when real-time order between ids of one partition is not looked at.
     #[test]
     fn rejects_an_entry_before_one_that_was_acknowledged() {
-        let calls = [
-            schedule("a", 100, 105, DUE_MS, 10),
-            schedule("b", 106, 110, DUE_MS, 10),
-        ];
+        let calls = [schedule("a", 100, 105, DUE_MS, 10), schedule("b", 106, 110, DUE_MS, 10)];
         assert_eq!(of(calls).len(), 1);
     }
 
@@ -169,11 +155,18 @@ mod tests {
     /// Red when a second creation of one id passes.
     #[test]
     fn rejects_an_id_scheduled_twice() {
-        let calls = [
-            schedule(ID, 100, 105, DUE_MS, 10),
-            schedule(ID, 110, 115, DUE_MS, 11),
-        ];
+        let calls = [schedule(ID, 100, 105, DUE_MS, 10), schedule(ID, 110, 115, DUE_MS, 11)];
         assert_eq!(of(calls).len(), 1);
+    }
+
+    /// Red when an answer that only a repeat got is taken for no answer.
+    #[test]
+    fn accepts_a_request_whose_first_answer_was_lost() {
+        let mut repeated = schedule(ID, 100, 115, DUE_MS, 10);
+        if let Outcome::Ok(Answer::Scheduled { replayed, .. }) = &mut repeated.outcome {
+            *replayed = true;
+        }
+        assert!(of([repeated, cancel(ID, 120, 125, 10 << 12, 12)]).is_empty());
     }
 
     /// Red when a repeated request has to have an entry of its own.

@@ -10,68 +10,41 @@ const PROMISE: &str = "no acknowledged write lost";
 pub fn check(history: &History, options: &Options) -> Vec<Violation> {
     let mut violations = Vec::new();
     let mut report = |trigger: &Key, detail: String| {
-        violations.push(Violation {
-            promise: PROMISE,
-            trigger: trigger.clone(),
-            detail,
-        });
+        violations.push(Violation { promise: PROMISE, trigger: trigger.clone(), detail });
     };
     for operation in &history.operations {
         let Outcome::Ok(answer) = &operation.outcome else {
             continue;
         };
         let (generation, due_ms) = match answer {
-            Answer::Scheduled {
-                generation, due_ms, ..
+            Answer::Scheduled { generation, due_ms, .. } | Answer::Rescheduled { generation, due_ms, .. } => {
+                (*generation, Some(*due_ms))
             }
-            | Answer::Rescheduled {
-                generation, due_ms, ..
-            } => (*generation, Some(*due_ms)),
-            Answer::Cancelled { generation, .. } | Answer::Started { generation, .. } => {
-                (*generation, None)
-            }
+            Answer::Cancelled { generation, .. } | Answer::Started { generation, .. } => (*generation, None),
             Answer::Read { .. } | Answer::Refused(_) => continue,
         };
         let trigger = &operation.trigger;
         let Some(read) = history.final_reads.get(trigger) else {
             if options.all_read {
-                report(
-                    trigger,
-                    format!("generation {generation} acknowledged, never read at the end"),
-                );
+                report(trigger, format!("generation {generation} acknowledged, never read at the end"));
             }
             continue;
         };
         if read.state == State::Absent {
-            report(
-                trigger,
-                format!("generation {generation} acknowledged, absent at the end"),
-            );
+            report(trigger, format!("generation {generation} acknowledged, absent at the end"));
         } else if read.generation < generation {
-            report(
-                trigger,
-                format!(
-                    "generation {generation} acknowledged, {} at the end",
-                    read.generation
-                ),
-            );
+            report(trigger, format!("generation {generation} acknowledged, {} at the end", read.generation));
         } else if read.generation == generation {
             if let Some(due_ms) = due_ms.filter(|due_ms| *due_ms != read.due_ms) {
                 report(
                     trigger,
-                    format!(
-                        "due {due_ms} acknowledged for generation {generation}, {} at the end",
-                        read.due_ms
-                    ),
+                    format!("due {due_ms} acknowledged for generation {generation}, {} at the end", read.due_ms),
                 );
             }
             if matches!(answer, Answer::Cancelled { .. }) && read.state != State::Cancelled {
                 report(
                     trigger,
-                    format!(
-                        "cancellation of generation {generation} acknowledged, {:?} at the end",
-                        read.state
-                    ),
+                    format!("cancellation of generation {generation} acknowledged, {:?} at the end", read.state),
                 );
             }
         }
@@ -84,9 +57,7 @@ pub fn check(history: &History, options: &Options) -> Vec<Violation> {
             continue;
         };
         let generation = completion.generation;
-        if read.generation < generation
-            || (read.generation == generation && read.state != State::Completed)
-        {
+        if read.generation < generation || (read.generation == generation && read.state != State::Completed) {
             report(
                 &completion.trigger,
                 format!(
@@ -162,10 +133,7 @@ mod tests {
         let mut history = fixture::life();
         history.final_reads.clear();
         assert!(found(&history) > 0);
-        let options = Options {
-            all_read: false,
-            ..Options::default()
-        };
+        let options = Options { all_read: false, ..Options::default() };
         assert!(check(&history, &options).is_empty());
     }
 }

@@ -12,24 +12,15 @@ const PROMISE: &str = "effect at most once";
 pub fn check(history: &History) -> Vec<Violation> {
     let mut violations = Vec::new();
     let mut report = |trigger: &Key, detail: String| {
-        violations.push(Violation {
-            promise: PROMISE,
-            trigger: trigger.clone(),
-            detail,
-        });
+        violations.push(Violation { promise: PROMISE, trigger: trigger.clone(), detail });
     };
     let mut deciding: BTreeMap<(&Key, u64), usize> = BTreeMap::new();
     for completion in &history.completions {
         if completion.verdict == ReportVerdict::Accepted && completion.report == Report::Success {
-            let count = deciding
-                .entry((&completion.trigger, completion.generation))
-                .or_default();
+            let count = deciding.entry((&completion.trigger, completion.generation)).or_default();
             *count += 1;
             if *count == 2 {
-                report(
-                    &completion.trigger,
-                    format!("generation {} was completed twice", completion.generation),
-                );
+                report(&completion.trigger, format!("generation {} was completed twice", completion.generation));
             }
         }
     }
@@ -38,24 +29,13 @@ pub fn check(history: &History) -> Vec<Violation> {
         .completions
         .iter()
         .filter_map(|completion| Some((&completion.trigger, completion.receipt.as_ref()?)))
-        .chain(
-            history
-                .final_reads
-                .values()
-                .filter_map(|read| Some((&read.trigger, read.receipt.as_ref()?))),
-        )
+        .chain(history.final_reads.values().filter_map(|read| Some((&read.trigger, read.receipt.as_ref()?))))
         // A retry's receipt is replaced by the next attempt's; a dead letter may be requeued. Only completion is final.
         .filter(|(_, facts)| facts.outcome == State::Completed);
     for (trigger, facts) in seen {
         let first = receipts.entry((trigger, facts.generation)).or_insert(facts);
         if *first != facts {
-            report(
-                trigger,
-                format!(
-                    "two receipts of generation {}: {first:?} and {facts:?}",
-                    facts.generation
-                ),
-            );
+            report(trigger, format!("two receipts of generation {}: {first:?} and {facts:?}", facts.generation));
         }
     }
     violations
@@ -77,9 +57,7 @@ mod tests {
     #[test]
     fn rejects_two_deciding_reports() {
         let mut history = fixture::life();
-        history.push(Event::Completion(fixture::completion(
-            ID, GENERATION, DUE_MS,
-        )));
+        history.push(Event::Completion(fixture::completion(ID, GENERATION, DUE_MS)));
         assert_eq!(check(&history).len(), 1);
     }
 

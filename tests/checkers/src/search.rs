@@ -55,9 +55,7 @@ fn describe(operations: &[&Operation]) -> String {
     let calls: Vec<String> = in_order
         .iter()
         .map(|operation| {
-            let returned = operation
-                .returned_us
-                .map_or_else(|| "never".to_owned(), |at| (at - start_us).to_string());
+            let returned = operation.returned_us.map_or_else(|| "never".to_owned(), |at| (at - start_us).to_string());
             format!(
                 "[{}..{returned} µs] {:?} -> {:?}",
                 operation.invoked_us - start_us,
@@ -83,20 +81,12 @@ pub enum Explained {
 /// Looks for an order of `operations`, all on one id, visiting at most `steps` states.
 #[must_use]
 pub fn explain(operations: &[&Operation], steps: usize) -> Explained {
-    let calls: Vec<&Operation> = operations
-        .iter()
-        .copied()
-        .filter(|operation| !matches!(operation.outcome, Outcome::Fail { .. }))
-        .collect();
+    let calls: Vec<&Operation> =
+        operations.iter().copied().filter(|operation| !matches!(operation.outcome, Outcome::Fail { .. })).collect();
     if calls.len() > OPERATIONS_MAX {
         return Explained::Unknown;
     }
-    let mut frame = Frame {
-        calls: &calls,
-        done: Done::default(),
-        seen: HashSet::new(),
-        steps,
-    };
+    let mut frame = Frame { calls: &calls, done: Done::default(), seen: HashSet::new(), steps };
     frame.search(State::Absent)
 }
 
@@ -164,9 +154,7 @@ impl Frame<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fixture::{
-        self, DUE_MS, GENERATION, ID, cancel, get, operation, reschedule, schedule,
-    };
+    use crate::fixture::{self, DUE_MS, GENERATION, ID, cancel, get, operation, reschedule, schedule};
     use crate::history::{Answer, Refusal, Request, State as Seen};
 
     fn explained(operations: &[Operation]) -> Explained {
@@ -178,10 +166,7 @@ mod tests {
         let options = Options::default();
         for history in [fixture::life(), fixture::cancelled()] {
             let search = check(&history, &options);
-            assert_eq!(
-                (search.violations.len(), search.decided, search.undecided),
-                (0, 1, 0)
-            );
+            assert_eq!((search.violations.len(), search.decided, search.undecided), (0, 1, 0));
         }
     }
 
@@ -213,14 +198,7 @@ mod tests {
         let calls = [
             schedule(ID, 100, 105, DUE_MS, 10),
             get(ID, after, after + 1, Seen::Fired, GENERATION, DUE_MS),
-            get(
-                ID,
-                after + 2,
-                after + 3,
-                Seen::Scheduled,
-                GENERATION,
-                DUE_MS,
-            ),
+            get(ID, after + 2, after + 3, Seen::Scheduled, GENERATION, DUE_MS),
         ];
         assert_eq!(explained(&calls), Explained::No);
     }
@@ -228,19 +206,9 @@ mod tests {
     /// Red when a trigger may be seen fired before it is due.
     #[test]
     fn rejects_too_late_before_it_was_due() {
-        let refused = operation(
-            ID,
-            110,
-            115,
-            Request::Cancel {
-                expected_generation: 0,
-            },
-            Answer::Refused(Refusal::AlreadyFired),
-        );
-        assert_eq!(
-            explained(&[schedule(ID, 100, 105, DUE_MS, 10), refused]),
-            Explained::No
-        );
+        let refused =
+            operation(ID, 110, 115, Request::Cancel { expected_generation: 0 }, Answer::Refused(Refusal::AlreadyFired));
+        assert_eq!(explained(&[schedule(ID, 100, 105, DUE_MS, 10), refused]), Explained::No);
     }
 
     /// Red when two cancellations racing with one reschedule may both win against it.
@@ -258,17 +226,12 @@ mod tests {
     #[test]
     fn an_unknown_outcome_may_be_either() {
         let mut unknown = cancel(ID, 110, 115, GENERATION, 11);
-        unknown.outcome = Outcome::Info {
-            reason: "timeout".into(),
-        };
+        unknown.outcome = Outcome::Info { reason: "timeout".into() };
         unknown.returned_us = None;
         let scheduled = schedule(ID, 100, 105, DUE_MS, 10);
         for seen in [Seen::Scheduled, Seen::Cancelled] {
             let read = get(ID, 200, 205, seen, GENERATION, DUE_MS);
-            assert_eq!(
-                explained(&[scheduled.clone(), unknown.clone(), read]),
-                Explained::Yes
-            );
+            assert_eq!(explained(&[scheduled.clone(), unknown.clone(), read]), Explained::Yes);
         }
         // But not both in the wrong order.
         let calls = [
@@ -283,18 +246,10 @@ mod tests {
     /// Red when giving up is called a success.
     #[test]
     fn gives_up_honestly() {
-        let calls = [
-            schedule(ID, 100, 105, DUE_MS, 10),
-            cancel(ID, 110, 115, GENERATION, 11),
-        ];
-        assert_eq!(
-            explain(&calls.iter().collect::<Vec<_>>(), 1),
-            Explained::Unknown
-        );
+        let calls = [schedule(ID, 100, 105, DUE_MS, 10), cancel(ID, 110, 115, GENERATION, 11)];
+        assert_eq!(explain(&calls.iter().collect::<Vec<_>>(), 1), Explained::Unknown);
         let mut many = vec![schedule(ID, 100, 105, DUE_MS, 10)];
-        many.extend(
-            (0..200).map(|at| get(ID, 110 + at, 111 + at, Seen::Scheduled, GENERATION, DUE_MS)),
-        );
+        many.extend((0..200).map(|at| get(ID, 110 + at, 111 + at, Seen::Scheduled, GENERATION, DUE_MS)));
         assert_eq!(explained(&many), Explained::Unknown);
     }
 }

@@ -119,10 +119,6 @@ pub fn check(history: &History, options: &Options) -> Verdict {
     violations.extend(search.violations);
     Verdict {
         violations,
-        checked: Checked {
-            searched: search.decided,
-            undecided: search.undecided,
-            ..history.count()
-        },
+        checked: Checked { searched: search.decided, undecided: search.undecided, ..history.count() },
     }
 }

@@ -46,21 +46,13 @@ impl Scene {
     /// As [`Cluster::start`].
     pub async fn with(options: Options) -> Result<Self> {
         let cluster = Cluster::start(options).await?;
-        Ok(Self {
-            caller: cluster.caller()?,
-            recorder: Recorder::default(),
-            cluster,
-        })
+        Ok(Self { caller: cluster.caller()?, recorder: Recorder::default(), cluster })
     }
 
     /// A sequential caller that records.
     #[must_use]
     pub fn session(&self, client: u64) -> Session<'_> {
-        Session {
-            caller: &self.caller,
-            recorder: &self.recorder,
-            client,
-        }
+        Session { caller: &self.caller, recorder: &self.recorder, client }
     }
 
     /// Schedules `count` triggers of `topic`, all due at `due_ms`, ids `{topic}-0` and so on; records every call.
@@ -112,17 +104,10 @@ impl Scene {
     /// # Errors
     ///
     /// When it does not within `within`.
-    pub async fn until(
-        &self,
-        what: &str,
-        within: Duration,
-        met: impl Fn(&History) -> bool,
-    ) -> Result<()> {
+    pub async fn until(&self, what: &str, within: Duration, met: impl Fn(&History) -> bool) -> Result<()> {
         let met = &met;
         wait::until(what, within, || async move {
-            let (is_met, counts) = self
-                .recorder
-                .look(|history| (met(history), history.count()));
+            let (is_met, counts) = self.recorder.look(|history| (met(history), history.count()));
             if is_met { Ok(()) } else { Err(counts) }
         })
         .await
@@ -134,10 +119,7 @@ impl Scene {
     ///
     /// When it has not within [`PATIENCE`].
     pub async fn finished(&self) -> Result<()> {
-        self.until("completion of everything", PATIENCE, |history| {
-            record::unfinished(history) == 0
-        })
-        .await
+        self.until("completion of everything", PATIENCE, |history| record::unfinished(history) == 0).await
     }
 
     /// Reads everything at the end and runs every checker.
@@ -152,8 +134,7 @@ impl Scene {
         let history = self.recorder.history();
         let verdict = checkers::check(&history, allowed);
         if !verdict.is_good() {
-            let file =
-                std::env::temp_dir().join(format!("bosingak-history-{}.jsonl", clock::now_ms()));
+            let file = std::env::temp_dir().join(format!("bosingak-history-{}.jsonl", clock::now_ms()));
             let kept = std::fs::File::create(&file).and_then(|target| history.write(target));
             panic!("{verdict}history in {} ({kept:?})", file.display());
         }

@@ -20,10 +20,7 @@ pub fn find(name: &str) -> Result<PathBuf> {
             return Ok(path);
         }
     }
-    let looked: Vec<String> = places
-        .iter()
-        .map(|place| place.display().to_string())
-        .collect();
+    let looked: Vec<String> = places.iter().map(|place| place.display().to_string()).collect();
     Err(Error(format!(
         "{name} is not in {}; build it with `cargo build --release --workspace --bins`",
         looked.join(" nor ")

@@ -48,11 +48,7 @@ impl From<tonic::Status> for Problem {
 
 impl From<&pb::Status> for Problem {
     fn from(status: &pb::Status) -> Self {
-        Self::new(
-            Code::from_i32(status.code),
-            &status.message,
-            &status.details,
-        )
+        Self::new(Code::from_i32(status.code), &status.message, &status.details)
     }
 }
 
@@ -69,14 +65,7 @@ impl Problem {
             message: message.to_owned(),
             domain: info.domain,
             metadata: info.metadata.into_iter().collect(),
-            fields: bad
-                .map(|bad| {
-                    bad.field_violations
-                        .into_iter()
-                        .map(|one| one.field)
-                        .collect()
-                })
-                .unwrap_or_default(),
+            fields: bad.map(|bad| bad.field_violations.into_iter().map(|one| one.field).collect()).unwrap_or_default(),
             retry_after: retry.and_then(|retry| retry.retry_delay?.try_into().ok()),
             receipt: unpack(details, "bosingak.v1.Receipt"),
             certain,
@@ -89,14 +78,10 @@ impl Problem {
         match self.reason.as_str() {
             "" => matches!(
                 self.code,
-                Code::Unavailable
-                    | Code::Cancelled
-                    | Code::DeadlineExceeded
-                    | Code::Unknown
-                    | Code::Aborted
+                Code::Unavailable | Code::Cancelled | Code::DeadlineExceeded | Code::Unknown | Code::Aborted
             ),
-            "NOT_LEADER" | "NO_QUORUM" | "OVERLOADED" | "DISK_LOW" | "OUTCOME_UNKNOWN"
-            | "CLOCK_HELD" | "MEMBERSHIP_BUSY" | "SHUTTING_DOWN" => true,
+            "NOT_LEADER" | "NO_QUORUM" | "OVERLOADED" | "DISK_LOW" | "OUTCOME_UNKNOWN" | "CLOCK_HELD"
+            | "MEMBERSHIP_BUSY" | "SHUTTING_DOWN" => true,
             _ => false,
         }
     }
@@ -104,11 +89,7 @@ impl Problem {
     /// What a report counts it under.
     #[must_use]
     pub fn label(&self) -> String {
-        if self.reason.is_empty() {
-            format!("{:?}", self.code)
-        } else {
-            self.reason.clone()
-        }
+        if self.reason.is_empty() { format!("{:?}", self.code) } else { self.reason.clone() }
     }
 }
 
@@ -124,10 +105,7 @@ mod tests {
     use super::*;
 
     fn any(name: &str, message: &impl Message) -> prost_types::Any {
-        prost_types::Any {
-            type_url: format!("type.googleapis.com/{name}"),
-            value: message.encode_to_vec(),
-        }
+        prost_types::Any { type_url: format!("type.googleapis.com/{name}"), value: message.encode_to_vec() }
     }
 
     /// Red when an unknown outcome is taken for a refusal.
@@ -145,44 +123,22 @@ mod tests {
                 any("google.rpc.ErrorInfo", &info("OVERLOADED")),
                 any(
                     "google.rpc.RetryInfo",
-                    &pb::RetryInfo {
-                        retry_delay: Some(prost_types::Duration {
-                            seconds: 0,
-                            nanos: 50_000_000,
-                        }),
-                    },
+                    &pb::RetryInfo { retry_delay: Some(prost_types::Duration { seconds: 0, nanos: 50_000_000 }) },
                 ),
-                any(
-                    "bosingak.v1.Receipt",
-                    &v1::Receipt {
-                        log_index: 7,
-                        ..Default::default()
-                    },
-                ),
+                any("bosingak.v1.Receipt", &v1::Receipt { log_index: 7, ..Default::default() }),
             ],
         };
         let problem = Problem::from(&status);
         assert_eq!(problem.reason, "OVERLOADED");
         assert_eq!(problem.retry_after, Some(Duration::from_millis(50)));
-        assert_eq!(
-            problem.receipt.as_ref().map(|receipt| receipt.log_index),
-            Some(7)
-        );
+        assert_eq!(problem.receipt.as_ref().map(|receipt| receipt.log_index), Some(7));
         assert!(problem.certain && problem.may_retry());
 
-        let unknown = Problem::new(
-            Code::Unavailable,
-            "",
-            &[any("google.rpc.ErrorInfo", &info("OUTCOME_UNKNOWN"))],
-        );
+        let unknown = Problem::new(Code::Unavailable, "", &[any("google.rpc.ErrorInfo", &info("OUTCOME_UNKNOWN"))]);
         assert!(!unknown.certain && unknown.may_retry());
         let transport = Problem::from(tonic::Status::unavailable("connection refused"));
         assert!(!transport.certain && transport.may_retry());
-        let late = Problem::new(
-            Code::FailedPrecondition,
-            "",
-            &[any("google.rpc.ErrorInfo", &info("ALREADY_FIRED"))],
-        );
+        let late = Problem::new(Code::FailedPrecondition, "", &[any("google.rpc.ErrorInfo", &info("ALREADY_FIRED"))]);
         assert!(late.certain && !late.may_retry());
     }
 }

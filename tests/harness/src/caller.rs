@@ -34,11 +34,7 @@ pub struct Caller {
 ///
 /// When the endpoint is no URL.
 pub fn channel(endpoint: &str) -> Result<Channel> {
-    let endpoint = if endpoint.contains("://") {
-        endpoint.to_owned()
-    } else {
-        format!("http://{endpoint}")
-    };
+    let endpoint = if endpoint.contains("://") { endpoint.to_owned() } else { format!("http://{endpoint}") };
     Ok(Endpoint::from_shared(endpoint.clone())
         .map_err(|error| Error(format!("endpoint {endpoint}: {error}")))?
         .connect_timeout(Duration::from_millis(500))
@@ -60,10 +56,8 @@ impl Caller {
         if endpoints.is_empty() {
             return Err(Error::new("no endpoint"));
         }
-        let channels = endpoints
-            .iter()
-            .map(|endpoint| Ok((endpoint.clone(), channel(endpoint)?)))
-            .collect::<Result<_>>()?;
+        let channels =
+            endpoints.iter().map(|endpoint| Ok((endpoint.clone(), channel(endpoint)?))).collect::<Result<_>>()?;
         Ok(Self {
             channels,
             at: AtomicUsize::new(0),
@@ -75,9 +69,7 @@ impl Caller {
     /// The node that answered last.
     #[must_use]
     pub fn current(&self) -> Channel {
-        self.channels[self.at.load(Ordering::Relaxed) % self.channels.len()]
-            .1
-            .clone()
+        self.channels[self.at.load(Ordering::Relaxed) % self.channels.len()].1.clone()
     }
 
     /// Tries until something definite is said or time is up.
@@ -115,17 +107,13 @@ impl Caller {
     /// To the node a problem points at, or the next one.
     fn turn(&self, problem: &Problem) {
         // Overload is no reason to burden another node: every node takes the call to the same leader.
-        if matches!(
-            problem.reason.as_str(),
-            "OVERLOADED" | "DISK_LOW" | "CLOCK_HELD" | "MEMBERSHIP_BUSY"
-        ) {
+        if matches!(problem.reason.as_str(), "OVERLOADED" | "DISK_LOW" | "CLOCK_HELD" | "MEMBERSHIP_BUSY") {
             return;
         }
-        let hint = problem.metadata.get("leader_endpoint").and_then(|leader| {
-            self.channels
-                .iter()
-                .position(|(endpoint, _)| strip(endpoint) == strip(leader))
-        });
+        let hint = problem
+            .metadata
+            .get("leader_endpoint")
+            .and_then(|leader| self.channels.iter().position(|(endpoint, _)| strip(endpoint) == strip(leader)));
         match hint {
             Some(at) => self.at.store(at, Ordering::Relaxed),
             None => drop(self.at.fetch_add(1, Ordering::Relaxed)),

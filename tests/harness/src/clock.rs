@@ -5,11 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// Microseconds since the Unix epoch.
 #[must_use]
 pub fn now_us() -> i64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| {
-            i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
-        })
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
 }
 
 /// Milliseconds since the Unix epoch.

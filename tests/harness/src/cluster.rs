@@ -31,12 +31,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self {
-            nodes: 3,
-            partitions: 4,
-            settings: Vec::new(),
-            within: None,
-        }
+        Self { nodes: 3, partitions: 4, settings: Vec::new(), within: None }
     }
 }
 
@@ -129,21 +124,12 @@ impl Cluster {
             Some(directory) => builder.tempdir_in(directory)?,
             None => builder.tempdir()?,
         };
-        let mut cluster = Self {
-            nodes: Vec::new(),
-            members: String::new(),
-            ports: Ports::reserve()?,
-            root,
-            options,
-        };
+        let mut cluster = Self { nodes: Vec::new(), members: String::new(), ports: Ports::reserve()?, root, options };
         for _ in 0..cluster.options.nodes {
             cluster.place()?;
         }
-        let members: Vec<String> = cluster
-            .nodes
-            .iter()
-            .map(|node| format!("\"{}={}/{}\"", node.id, node.client, node.peers))
-            .collect();
+        let members: Vec<String> =
+            cluster.nodes.iter().map(|node| format!("\"{}={}/{}\"", node.id, node.client, node.peers)).collect();
         cluster.members = format!("members = [{}]", members.join(", "));
         Ok(cluster)
     }
@@ -153,14 +139,7 @@ impl Cluster {
         let directory = self.root.path().join(format!("node-{id}"));
         std::fs::create_dir_all(&directory)?;
         let (client, peers, admin) = (self.ports.take()?, self.ports.take()?, self.ports.take()?);
-        self.nodes.push(Node {
-            id,
-            client,
-            peers,
-            admin,
-            directory,
-            process: None,
-        });
+        self.nodes.push(Node { id, client, peers, admin, directory, process: None });
         Ok(id)
     }
 
@@ -183,11 +162,7 @@ impl Cluster {
     /// When it cannot be started.
     pub fn spawn(&mut self, id: u64) -> Result<()> {
         // Members are read only while the directory is empty; whoever joined has its own from then on.
-        let membership = if id <= self.options.nodes {
-            self.members.clone()
-        } else {
-            "join = true".into()
-        };
+        let membership = if id <= self.options.nodes { self.members.clone() } else { "join = true".into() };
         self.spawn_as(id, &membership)
     }
 
@@ -226,24 +201,17 @@ impl Cluster {
     pub fn config(&self, id: u64, membership: &str) -> String {
         let node = self.node(id);
         let mut sections: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-        let mut set =
-            |section: &'static str, line: String| sections.entry(section).or_default().push(line);
+        let mut set = |section: &'static str, line: String| sections.entry(section).or_default().push(line);
         set("node", format!("id = {id}"));
         set("node", format!("data = {:?}", node.data()));
-        set(
-            "cluster",
-            format!("partitions = {}", self.options.partitions),
-        );
+        set("cluster", format!("partitions = {}", self.options.partitions));
         set("cluster", membership.to_owned());
         set("listen", format!("client = \"{}\"", node.client));
         set("listen", format!("peers = \"{}\"", node.peers));
         set("listen", format!("admin = \"{}\"", node.admin));
         for (key, value) in &self.options.settings {
             let (section, key) = key.split_once('.').unwrap_or(("node", key));
-            sections
-                .entry(section)
-                .or_default()
-                .push(format!("{key} = {value}"));
+            sections.entry(section).or_default().push(format!("{key} = {value}"));
         }
         let mut text = String::new();
         for (section, lines) in sections {
@@ -281,10 +249,7 @@ impl Cluster {
                 Err(seen) => seen,
             };
             if std::time::Instant::now() >= deadline {
-                return Err(Error(format!(
-                    "cluster not ready within {within:?}: {seen}\n{}",
-                    self.logs(15)
-                )));
+                return Err(Error(format!("cluster not ready within {within:?}: {seen}\n{}", self.logs(15))));
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -298,44 +263,28 @@ impl Cluster {
     pub async fn agreed(&self) -> Result<BTreeMap<u32, u64>, String> {
         let mut agreed: Option<BTreeMap<u32, (u64, u64)>> = None;
         for node in self.running() {
-            let status = self
-                .status(node.id)
-                .await
-                .map_err(|error| format!("node {}: {error}", node.id))?;
+            let status = self.status(node.id).await.map_err(|error| format!("node {}: {error}", node.id))?;
             let leaders: BTreeMap<u32, (u64, u64)> = status
                 .partitions
                 .iter()
                 .map(|partition| (partition.partition, (partition.leader, partition.term)))
                 .collect();
             if leaders.len() != self.options.partitions as usize {
-                return Err(format!(
-                    "node {} knows {} partitions",
-                    node.id,
-                    leaders.len()
-                ));
+                return Err(format!("node {} knows {} partitions", node.id, leaders.len()));
             }
             if let Some((partition, _)) = leaders.iter().find(|(_, (leader, _))| *leader == 0) {
-                return Err(format!(
-                    "node {} knows no leader of partition {partition}",
-                    node.id
-                ));
+                return Err(format!("node {} knows no leader of partition {partition}", node.id));
             }
             match &agreed {
                 None => agreed = Some(leaders),
                 Some(others) if *others == leaders => {}
                 Some(others) => {
-                    return Err(format!(
-                        "node {} says {leaders:?}, others {others:?}",
-                        node.id
-                    ));
+                    return Err(format!("node {} says {leaders:?}, others {others:?}", node.id));
                 }
             }
         }
         let agreed = agreed.ok_or_else(|| "no node runs".to_owned())?;
-        Ok(agreed
-            .into_iter()
-            .map(|(partition, (leader, _))| (partition, leader))
-            .collect())
+        Ok(agreed.into_iter().map(|(partition, (leader, _))| (partition, leader)).collect())
     }
 
     /// Leaders by partition, once all running nodes agree.
@@ -399,16 +348,8 @@ impl Cluster {
         let leaders = self.leaders().await?;
         let mut all = Vec::new();
         for leader in leaders.values().collect::<BTreeSet<_>>() {
-            let status = self
-                .status(*leader)
-                .await
-                .map_err(|status| Error(status.to_string()))?;
-            all.extend(
-                status
-                    .partitions
-                    .into_iter()
-                    .filter(|partition| partition.leader == *leader),
-            );
+            let status = self.status(*leader).await.map_err(|status| Error(status.to_string()))?;
+            all.extend(status.partitions.into_iter().filter(|partition| partition.leader == *leader));
         }
         all.sort_by_key(|partition| partition.partition);
         Ok(all)
@@ -454,17 +395,11 @@ impl Cluster {
     /// If there is no such node.
     #[must_use]
     pub fn node(&self, id: u64) -> &Node {
-        self.nodes
-            .iter()
-            .find(|node| node.id == id)
-            .unwrap_or_else(|| panic!("no node {id}"))
+        self.nodes.iter().find(|node| node.id == id).unwrap_or_else(|| panic!("no node {id}"))
     }
 
     fn node_mut(&mut self, id: u64) -> &mut Node {
-        self.nodes
-            .iter_mut()
-            .find(|node| node.id == id)
-            .unwrap_or_else(|| panic!("no node {id}"))
+        self.nodes.iter_mut().find(|node| node.id == id).unwrap_or_else(|| panic!("no node {id}"))
     }
 
     fn running(&self) -> impl Iterator<Item = &Node> {
@@ -543,11 +478,7 @@ impl Cluster {
                 continue;
             };
             if let Some(status) = process.exited()? {
-                return Err(Error(format!(
-                    "node {} exited, {status}:\n{}",
-                    node.id,
-                    process.log_tail(25)
-                )));
+                return Err(Error(format!("node {} exited, {status}:\n{}", node.id, process.log_tail(25))));
             }
         }
         Ok(())
@@ -556,14 +487,12 @@ impl Cluster {
     /// What all processes have used: sums, and the largest resident set of one.
     #[must_use]
     pub fn usage(&self) -> Usage {
-        self.running()
-            .map(Node::usage)
-            .fold(Usage::default(), |sum, one| Usage {
-                rss_bytes_max: sum.rss_bytes_max.max(one.rss_bytes_max),
-                rss_bytes: sum.rss_bytes.max(one.rss_bytes),
-                cpu_s: sum.cpu_s + one.cpu_s,
-                written_bytes: sum.written_bytes + one.written_bytes,
-            })
+        self.running().map(Node::usage).fold(Usage::default(), |sum, one| Usage {
+            rss_bytes_max: sum.rss_bytes_max.max(one.rss_bytes_max),
+            rss_bytes: sum.rss_bytes.max(one.rss_bytes),
+            cpu_s: sum.cpu_s + one.cpu_s,
+            written_bytes: sum.written_bytes + one.written_bytes,
+        })
     }
 
     /// The ends of all logs.

@@ -43,11 +43,7 @@ impl Ports {
             }
             let first = FIRST + block * BLOCK;
             if (first..first + BLOCK).all(is_free) {
-                return Ok(Self {
-                    first,
-                    used: 0,
-                    _lock: lock,
-                });
+                return Ok(Self { first, used: 0, _lock: lock });
             }
         }
         Err(Error::new("no block of free loopback ports"))
@@ -63,10 +59,7 @@ impl Ports {
             return Err(Error::new("too many nodes for one block of ports"));
         }
         self.used += 1;
-        Ok(SocketAddr::from((
-            Ipv4Addr::LOCALHOST,
-            self.first + self.used - 1,
-        )))
+        Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, self.first + self.used - 1)))
     }
 }
 

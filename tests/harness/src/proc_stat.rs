@@ -24,17 +24,8 @@ pub fn usage(pid: u32) -> Usage {
     let status = read("status");
     let stat = read("stat");
     // The name in brackets may hold spaces; times follow it.
-    let fields: Vec<&str> = stat
-        .rsplit_once(')')
-        .map_or("", |(_, rest)| rest)
-        .split_whitespace()
-        .collect();
-    let ticks = |at: usize| {
-        fields
-            .get(at)
-            .and_then(|field| field.parse::<f64>().ok())
-            .unwrap_or(0.0)
-    };
+    let fields: Vec<&str> = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace().collect();
+    let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<f64>().ok()).unwrap_or(0.0);
     Usage {
         rss_bytes_max: number(&status, "VmHWM:") * 1_024,
         rss_bytes: number(&status, "VmRSS:") * 1_024,
@@ -55,9 +46,7 @@ fn number(text: &str, label: &str) -> u64 {
 /// The file system a directory lies on, as /proc/mounts names it.
 #[must_use]
 pub fn file_system(directory: &Path) -> String {
-    let directory = directory
-        .canonicalize()
-        .unwrap_or_else(|_| directory.to_path_buf());
+    let directory = directory.canonicalize().unwrap_or_else(|_| directory.to_path_buf());
     let mounts = fs::read_to_string("/proc/mounts").unwrap_or_default();
     mounts
         .lines()
@@ -97,10 +86,7 @@ mod tests {
     #[test]
     fn we_use_memory_and_time() {
         let usage = usage(std::process::id());
-        assert!(
-            usage.rss_bytes > 1 << 20 && usage.rss_bytes <= usage.rss_bytes_max,
-            "{usage:?}"
-        );
+        assert!(usage.rss_bytes > 1 << 20 && usage.rss_bytes <= usage.rss_bytes_max, "{usage:?}");
         assert!(usage.cpu_s < 600.0, "{usage:?}");
         assert_ne!(file_system(Path::new("/proc/self")), "unknown");
         assert_eq!(file_system(Path::new("/proc/self/fd")), "proc");

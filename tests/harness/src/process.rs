@@ -44,10 +44,7 @@ impl Process {
     ///
     /// When the binary cannot be started or the log not opened.
     pub fn start(program: Program) -> Result<Self> {
-        let log = File::options()
-            .create(true)
-            .append(true)
-            .open(&program.log)?;
+        let log = File::options().create(true).append(true).open(&program.log)?;
         let mut command = Command::new(&program.binary);
         command.args(&program.arguments);
         command.envs(program.environment.iter().cloned());
@@ -57,18 +54,9 @@ impl Process {
         } else {
             command.stdin(Stdio::null()).stdout(log);
         }
-        let child = spawn(command).map_err(|error| {
-            Error(format!(
-                "cannot start {}: {error}",
-                program.binary.display()
-            ))
-        })?;
-        Ok(Self {
-            child,
-            name: program.name,
-            log: program.log,
-            exited: None,
-        })
+        let child =
+            spawn(command).map_err(|error| Error(format!("cannot start {}: {error}", program.binary.display())))?;
+        Ok(Self { child, name: program.name, log: program.log, exited: None })
     }
 
     /// Process id.
@@ -103,8 +91,7 @@ impl Process {
         if self.exited()?.is_some() {
             return Ok(());
         }
-        let pid = libc::pid_t::try_from(self.child.id())
-            .map_err(|_| Error::new("a process id beyond pid_t"))?;
+        let pid = libc::pid_t::try_from(self.child.id()).map_err(|_| Error::new("a process id beyond pid_t"))?;
         #[expect(
             unsafe_code,
             reason = "kill has no safe form in std; the child has not been waited for, so its id is its own"
@@ -113,11 +100,7 @@ impl Process {
         if sent == 0 {
             return Ok(());
         }
-        Err(Error(format!(
-            "signal {signal} to {}: {}",
-            self.name,
-            std::io::Error::last_os_error()
-        )))
+        Err(Error(format!("signal {signal} to {}: {}", self.name, std::io::Error::last_os_error())))
     }
 
     /// SIGKILL, and waits until it is gone.
@@ -148,10 +131,7 @@ impl Process {
             }
             if Instant::now() >= deadline {
                 self.kill()?;
-                return Err(Error(format!(
-                    "{} did not stop within {within:?}",
-                    self.name
-                )));
+                return Err(Error(format!("{} did not stop within {within:?}", self.name)));
             }
             std::thread::sleep(Duration::from_millis(10));
         }
@@ -200,10 +180,7 @@ fn spawn(mut command: Command) -> std::io::Result<Child> {
         }
         Ok(())
     };
-    #[expect(
-        unsafe_code,
-        reason = "the hook calls only async-signal-safe functions and does not allocate"
-    )]
+    #[expect(unsafe_code, reason = "the hook calls only async-signal-safe functions and does not allocate")]
     unsafe {
         command.pre_exec(hook);
     }

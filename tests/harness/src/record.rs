@@ -3,9 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use checkers::convert;
-use checkers::history::{
-    Answer, Event, FinalRead, History, Key, Operation, Outcome, Refusal, Report, Request, State,
-};
+use checkers::history::{Answer, Event, FinalRead, History, Key, Operation, Outcome, Refusal, Report, Request, State};
 use futures::{StreamExt, stream};
 use proto::v1;
 
@@ -36,28 +34,16 @@ impl Recorder {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, History> {
-        self.0
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
 impl Sink for Recorder {
     fn delivered(&self, executor: &str, delivery: &v1::Delivery, received_us: i64) {
-        self.push(Event::Delivery(convert::delivery(
-            executor,
-            delivery,
-            received_us,
-        )));
+        self.push(Event::Delivery(convert::delivery(executor, delivery, received_us)));
     }
 
-    fn answered(
-        &self,
-        executor: &str,
-        reported: &Reported,
-        result: &v1::OutcomeResult,
-        answered_us: i64,
-    ) {
+    fn answered(&self, executor: &str, reported: &Reported, result: &v1::OutcomeResult, answered_us: i64) {
         self.push(Event::Completion(checkers::history::Completion {
             executor: executor.to_owned(),
             trigger: Key::new(&reported.namespace, &reported.id),
@@ -89,10 +75,7 @@ impl Session<'_> {
     /// # Errors
     ///
     /// As [`Caller::call`].
-    pub async fn schedule(
-        &self,
-        request: v1::ScheduleRequest,
-    ) -> Result<v1::ScheduleResponse, Problem> {
+    pub async fn schedule(&self, request: v1::ScheduleRequest) -> Result<v1::ScheduleResponse, Problem> {
         let due_ms = match request.when.as_ref().and_then(|when| when.when.as_ref()) {
             Some(v1::when::When::At(at)) => Some(convert::millis(Some(at))),
             _ => None,
@@ -137,20 +120,10 @@ impl Session<'_> {
             })
             .await;
         let outcome = outcome(&answer, |response| Answer::Cancelled {
-            generation: response
-                .receipt
-                .as_ref()
-                .map_or(0, |receipt| receipt.generation),
+            generation: response.receipt.as_ref().map_or(0, |receipt| receipt.generation),
             decided: decided(response.receipt.as_ref()),
         });
-        self.record(
-            key(namespace, id),
-            Request::Cancel {
-                expected_generation: 0,
-            },
-            invoked_us,
-            outcome,
-        );
+        self.record(key(namespace, id), Request::Cancel { expected_generation: 0 }, invoked_us, outcome);
         answer
     }
 
@@ -186,10 +159,7 @@ impl Session<'_> {
             due_ms: convert::millis(response.due.as_ref()),
             decided: decided(response.receipt.as_ref()),
         });
-        let request = Request::Reschedule {
-            due_ms: Some(due_ms),
-            expected_generation,
-        };
+        let request = Request::Reschedule { due_ms: Some(due_ms), expected_generation };
         self.record(key(namespace, id), request, invoked_us, outcome);
         answer
     }
@@ -230,9 +200,7 @@ impl Session<'_> {
 /// A moment, as a request names it.
 #[must_use]
 pub fn at(due_ms: i64) -> v1::When {
-    v1::When {
-        when: Some(v1::when::When::At(clock::timestamp(due_ms))),
-    }
+    v1::When { when: Some(v1::when::When::At(clock::timestamp(due_ms))) }
 }
 
 /// A plain request for the default namespace.
@@ -253,10 +221,7 @@ pub fn request(id: impl Into<String>, topic: &str, due_ms: i64) -> v1::ScheduleR
 ///
 /// As [`Caller::call`].
 pub async fn get(caller: &Caller, namespace: &str, id: &str) -> Result<v1::Trigger, Problem> {
-    let request = v1::GetRequest {
-        namespace: namespace.to_owned(),
-        id: id.to_owned(),
-    };
+    let request = v1::GetRequest { namespace: namespace.to_owned(), id: id.to_owned() };
     let answer = caller
         .call(|channel| {
             let request = request.clone();
@@ -272,22 +237,13 @@ pub async fn get(caller: &Caller, namespace: &str, id: &str) -> Result<v1::Trigg
 ///
 /// The first read that got no answer.
 pub async fn final_reads(caller: &Caller, recorder: &Recorder) -> Result<(), Problem> {
-    let keys: std::collections::BTreeSet<Key> = recorder.look(|history| {
-        history
-            .operations
-            .iter()
-            .map(|operation| operation.trigger.clone())
-            .collect()
-    });
+    let keys: std::collections::BTreeSet<Key> =
+        recorder.look(|history| history.operations.iter().map(|operation| operation.trigger.clone()).collect());
     let mut reads = stream::iter(keys)
         .map(|key| async move {
             match get(caller, &key.namespace, &key.id).await {
-                Ok(trigger) => {
-                    Ok::<FinalRead, Problem>(convert::final_read(&trigger, clock::now_us()))
-                }
-                Err(problem) if problem.reason == "NOT_FOUND" => {
-                    Ok(convert::absent(key, clock::now_us()))
-                }
+                Ok(trigger) => Ok::<FinalRead, Problem>(convert::final_read(&trigger, clock::now_us())),
+                Err(problem) if problem.reason == "NOT_FOUND" => Ok(convert::absent(key, clock::now_us())),
                 Err(problem) => Err(problem),
             }
         })
@@ -306,10 +262,7 @@ pub fn unfinished(history: &History) -> usize {
         .iter()
         .filter(|completion| {
             completion.report == Report::Success
-                && completion
-                    .receipt
-                    .as_ref()
-                    .is_some_and(|receipt| receipt.outcome == State::Completed)
+                && completion.receipt.as_ref().is_some_and(|receipt| receipt.outcome == State::Completed)
         })
         .map(|completion| &completion.trigger)
         .collect();
@@ -317,31 +270,17 @@ pub fn unfinished(history: &History) -> usize {
         .operations
         .iter()
         .filter(|operation| {
-            matches!(operation.outcome, Outcome::Ok(Answer::Scheduled { .. }))
-                && !done.contains(&operation.trigger)
+            matches!(operation.outcome, Outcome::Ok(Answer::Scheduled { .. })) && !done.contains(&operation.trigger)
         })
         .count()
 }
 
 fn key(namespace: &str, id: &str) -> Key {
-    Key::new(
-        if namespace.is_empty() {
-            "default"
-        } else {
-            namespace
-        },
-        id,
-    )
+    Key::new(if namespace.is_empty() { "default" } else { namespace }, id)
 }
 
 fn decided(receipt: Option<&v1::Receipt>) -> checkers::history::Decided {
-    receipt.map_or(
-        checkers::history::Decided {
-            partition: u32::MAX,
-            index: 0,
-        },
-        convert::decided,
-    )
+    receipt.map_or(checkers::history::Decided { partition: u32::MAX, index: 0 }, convert::decided)
 }
 
 fn outcome<T>(answer: &Result<T, Problem>, said: impl FnOnce(&T) -> Answer) -> Outcome {
@@ -349,12 +288,8 @@ fn outcome<T>(answer: &Result<T, Problem>, said: impl FnOnce(&T) -> Answer) -> O
         Ok(response) => Outcome::Ok(said(response)),
         Err(problem) => match Refusal::from_reason(&problem.reason) {
             Some(refusal) => Outcome::Ok(Answer::Refused(refusal)),
-            None if problem.certain => Outcome::Fail {
-                reason: problem.to_string(),
-            },
-            None => Outcome::Info {
-                reason: problem.to_string(),
-            },
+            None if problem.certain => Outcome::Fail { reason: problem.to_string() },
+            None => Outcome::Info { reason: problem.to_string() },
         },
     }
 }

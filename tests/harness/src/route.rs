@@ -11,11 +11,7 @@ pub fn partition(namespace: &str, id: &str, partitions: u32) -> u32 {
         .map(|(tag, _)| tag)
         .filter(|tag| !tag.is_empty())
         .unwrap_or(id);
-    let digest = Sha256::new()
-        .chain_update(namespace)
-        .chain_update([0])
-        .chain_update(tag)
-        .finalize();
+    let digest = Sha256::new().chain_update(namespace).chain_update([0]).chain_update(tag).finalize();
     let slot = u32::from(digest[0]) << 4 | u32::from(digest[1]) >> 4;
     slot % partitions.max(1)
 }

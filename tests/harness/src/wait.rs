@@ -14,11 +14,7 @@ const PAUSE: Duration = Duration::from_millis(15);
 /// # Errors
 ///
 /// When it has none after `within`; the error says what was waited for and what was seen last.
-pub async fn until<T, S, F>(
-    what: &str,
-    within: Duration,
-    mut condition: impl FnMut() -> F,
-) -> Result<T>
+pub async fn until<T, S, F>(what: &str, within: Duration, mut condition: impl FnMut() -> F) -> Result<T>
 where
     S: Debug,
     F: Future<Output = std::result::Result<T, S>>,
@@ -31,9 +27,7 @@ where
             Err(_) => "no answer".to_owned(),
         };
         if Instant::now() >= deadline {
-            return Err(Error(format!(
-                "no {what} within {within:?}; last seen: {seen}"
-            )));
+            return Err(Error(format!("no {what} within {within:?}; last seen: {seen}")));
         }
         tokio::time::sleep(PAUSE).await;
     }

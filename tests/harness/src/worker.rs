@@ -60,13 +60,7 @@ pub trait Sink: Send + Sync {
     /// A delivery was read.
     fn delivered(&self, executor: &str, delivery: &v1::Delivery, received_us: i64);
     /// A report was answered, or is to be repeated (verdict ERROR).
-    fn answered(
-        &self,
-        executor: &str,
-        reported: &Reported,
-        result: &v1::OutcomeResult,
-        answered_us: i64,
-    );
+    fn answered(&self, executor: &str, reported: &Reported, result: &v1::OutcomeResult, answered_us: i64);
     /// A hello with `held` leases was welcomed, `adopted` of them were adopted.
     fn welcomed(&self, executor: &str, partition: u32, held: usize, adopted: usize) {
         let _ = (executor, partition, held, adopted);
@@ -94,10 +88,7 @@ pub struct Setup {
 
 impl std::fmt::Debug for Setup {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Setup")
-            .field("name", &self.name)
-            .field("topics", &self.topics)
-            .finish_non_exhaustive()
+        f.debug_struct("Setup").field("name", &self.name).field("topics", &self.topics).finish_non_exhaustive()
     }
 }
 
@@ -147,11 +138,7 @@ impl Worker {
             match ask(caller.current()).await {
                 Ok(leaders) if !leaders.is_empty() => Ok(leaders),
                 other => {
-                    drop(
-                        caller
-                            .call(|channel| async move { executor_leaders(channel).await })
-                            .await,
-                    );
+                    drop(caller.call(|channel| async move { executor_leaders(channel).await }).await);
                     Err(other)
                 }
             }
@@ -160,11 +147,7 @@ impl Worker {
         let partitions: Vec<u32> = first.keys().copied().collect();
         let (publish, leaders) = watch::channel(first);
         let kick = Arc::new(Notify::new());
-        let mut tasks = vec![tokio::spawn(follow(
-            setup.endpoints.clone(),
-            publish,
-            kick.clone(),
-        ))];
+        let mut tasks = vec![tokio::spawn(follow(setup.endpoints.clone(), publish, kick.clone()))];
         let mut orders = Vec::new();
         let mut connected = Vec::new();
         for partition in partitions {
@@ -181,11 +164,7 @@ impl Worker {
                 report,
             )));
         }
-        Ok(Self {
-            orders,
-            connected,
-            tasks,
-        })
+        Ok(Self { orders, connected, tasks })
     }
 
     /// Waits until it has a stream at every partition's leader.
@@ -195,14 +174,8 @@ impl Worker {
     /// When that takes longer than `within`.
     pub async fn connected(&self, within: Duration) -> Result<()> {
         wait::until("stream at every leader", within, || async {
-            let missing: Vec<usize> = (0..self.connected.len())
-                .filter(|at| !*self.connected[*at].borrow())
-                .collect();
-            if missing.is_empty() {
-                Ok(())
-            } else {
-                Err(missing)
-            }
+            let missing: Vec<usize> = (0..self.connected.len()).filter(|at| !*self.connected[*at].borrow()).collect();
+            if missing.is_empty() { Ok(()) } else { Err(missing) }
         })
         .await
     }
@@ -210,10 +183,7 @@ impl Worker {
     /// Ends what is held under this id.
     pub fn finish(&self, id: &str, act: Act) {
         for order in &self.orders {
-            drop(order.send(Order::Finish {
-                id: id.to_owned(),
-                act: act.clone(),
-            }));
+            drop(order.send(Order::Finish { id: id.to_owned(), act: act.clone() }));
         }
     }
 
@@ -231,12 +201,8 @@ impl Drop for Worker {
     }
 }
 
-async fn executor_leaders(
-    channel: Channel,
-) -> Result<tonic::Response<v1::LeadersResponse>, tonic::Status> {
-    caller::executor(channel)
-        .leaders(v1::LeadersRequest {})
-        .await
+async fn executor_leaders(channel: Channel) -> Result<tonic::Response<v1::LeadersResponse>, tonic::Status> {
+    caller::executor(channel).leaders(v1::LeadersRequest {}).await
 }
 
 async fn ask(channel: Channel) -> Result<Leaders, String> {
@@ -248,24 +214,13 @@ async fn ask(channel: Channel) -> Result<Leaders, String> {
         .into_inner()
         .leaders
         .into_iter()
-        .map(|leader| {
-            (
-                leader.partition,
-                Leader {
-                    term: leader.term,
-                    endpoint: leader.endpoint,
-                },
-            )
-        })
+        .map(|leader| (leader.partition, Leader { term: leader.term, endpoint: leader.endpoint }))
         .collect())
 }
 
 /// Asks all nodes who leads, now and then, at once when kicked; the highest term is right.
 async fn follow(endpoints: Vec<String>, publish: watch::Sender<Leaders>, kick: Arc<Notify>) {
-    let channels: Vec<Channel> = endpoints
-        .iter()
-        .filter_map(|endpoint| caller::channel(endpoint).ok())
-        .collect();
+    let channels: Vec<Channel> = endpoints.iter().filter_map(|endpoint| caller::channel(endpoint).ok()).collect();
     loop {
         let answers = futures::future::join_all(channels.iter().cloned().map(ask)).await;
         publish.send_if_modified(|leaders| {

@@ -154,7 +154,8 @@ impl Config {
             return Err(values.refuse("cluster.name", "1 to 64 characters".into()));
         }
         let node = values.integer("node.id")?;
-        let members = values.list("cluster.members")?.iter().map(|text| member(values, text)).collect::<Result<Vec<_>, _>>()?;
+        let members =
+            values.list("cluster.members")?.iter().map(|text| member(values, text)).collect::<Result<Vec<_>, _>>()?;
         let join = values.text("cluster.join")? == "true";
         if join && !members.is_empty() {
             return Err(values.refuse("cluster.join", "\"false\" when cluster.members is given".into()));
@@ -169,7 +170,8 @@ impl Config {
             return Err(values.refuse("cluster.members", "every node once".into()));
         }
         if values.text("clock.kind")? == "virtual" && members.len() > 1 {
-            let expected = "\"real\" in a cluster of several processes; `bosingakd dev --clock virtual` has one clock for all";
+            let expected =
+                "\"real\" in a cluster of several processes; `bosingakd dev --clock virtual` has one clock for all";
             return Err(values.refuse("clock.kind", expected.into()));
         }
         let connection_age_max = values.duration("limits.connection_age_max")?;
@@ -265,11 +267,12 @@ mod tests {
     fn flag_beats_environment_beats_file_beats_default() {
         let mut values = Values::defaults();
         values.read_text("wheel.toml", "[node]\nid = 2\n[raft]\nheartbeat = \"100ms\"\n").expect("file");
-        values.read_environment([
-            ("BOSINGAK__RAFT__HEARTBEAT".into(), "120ms".into()),
-            ("BOSINGAK_PORT".into(), "tcp://10.0.0.1:7300".into()),
-        ])
-        .expect("environment");
+        values
+            .read_environment([
+                ("BOSINGAK__RAFT__HEARTBEAT".into(), "120ms".into()),
+                ("BOSINGAK_PORT".into(), "tcp://10.0.0.1:7300".into()),
+            ])
+            .expect("environment");
         values.set("raft.heartbeat", "130ms".into(), Origin::Flag);
         let config = Config::check(&values).expect("allowed");
         assert_eq!((config.node, config.heartbeat), (2, Duration::from_millis(130)));

@@ -59,8 +59,9 @@ impl Values {
 
     /// Like [`read_file`](Self::read_file), with the text of the file.
     pub fn read_text(&mut self, file: &str, text: &str) -> Result<(), Error> {
-        let table: toml::Table =
-            text.parse().map_err(|error: toml::de::Error| Error::File { file: file.into(), reason: error.to_string() })?;
+        let table: toml::Table = text
+            .parse()
+            .map_err(|error: toml::de::Error| Error::File { file: file.into(), reason: error.to_string() })?;
         let origin = Origin::File(file.into());
         for (section, values) in &table {
             let toml::Value::Table(values) = values else {
@@ -78,7 +79,9 @@ impl Values {
                     expected: option.kind.expectation(),
                 };
                 let text = match (value, option.kind) {
-                    (toml::Value::String(text), kind) if !matches!(kind, Kind::List | Kind::Integer(..)) => text.clone(),
+                    (toml::Value::String(text), kind) if !matches!(kind, Kind::List | Kind::Integer(..)) => {
+                        text.clone()
+                    }
                     (toml::Value::Integer(number), Kind::Integer(..)) => number.to_string(),
                     (toml::Value::Boolean(flag), Kind::OneOf(_)) => flag.to_string(),
                     (toml::Value::Array(items), Kind::List) => {

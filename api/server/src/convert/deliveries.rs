@@ -97,7 +97,8 @@ pub fn outcome_of(outcome: v1::DeliveryOutcome, sequence: u64) -> Result<Outcome
     let result = match outcome.outcome {
         Some(Given::Success(_)) => Done::Success { business: bytes::Bytes::new() },
         Some(Given::Retry(failure)) => {
-            let after = failure.retry_after.map(|given| delay_of(&mut v, "retry.retry_after", &given, Range(0, DAY_MS)));
+            let after =
+                failure.retry_after.map(|given| delay_of(&mut v, "retry.retry_after", &given, Range(0, DAY_MS)));
             Done::Retry { error: validate::kept(failure.error), after: after.unwrap_or(Delay::ZERO) }
         }
         Some(Given::Fail(failure)) => Done::Fail { error: validate::kept(failure.error) },

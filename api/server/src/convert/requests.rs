@@ -51,9 +51,7 @@ pub fn schedule(request: v1::ScheduleRequest, zones: &Zones, prefix: &str) -> Re
     let priority = class_of(&mut v, request.priority);
     let retry = request.retry.map(|retry| retry_of(&mut v, "retry", &retry));
     let skip_when_later_ms = match request.late.and_then(|late| late.skip_when_later_than) {
-        Some(given) => {
-            delay_of(&mut v, "late.skip_when_later_than", &given, Range(1_000, 30 * DAY_MS)).as_millis()
-        }
+        Some(given) => delay_of(&mut v, "late.skip_when_later_than", &given, Range(1_000, 30 * DAY_MS)).as_millis(),
         None => 0,
     };
     let command = command::Schedule {
@@ -181,7 +179,11 @@ pub fn topic_settings(before: &TopicSettings, limits: &v1::TopicLimits) -> Resul
     if let Some(given) = &limits.retry {
         let given = retry_of(&mut v, "retry", given);
         let policy = after.retry.get_or_insert_default();
-        let take = |new: u32, old: &mut u32| if new != 0 { *old = new };
+        let take = |new: u32, old: &mut u32| {
+            if new != 0 {
+                *old = new
+            }
+        };
         take(given.max_attempts, &mut policy.max_attempts);
         take(given.multiplier_percent, &mut policy.multiplier_percent);
         take(given.jitter_percent_plus_one, &mut policy.jitter_percent_plus_one);
@@ -349,9 +351,7 @@ mod tests {
     #[test]
     fn the_fingerprint_is_of_the_request_as_sent() {
         let delayed = |seconds| v1::ScheduleRequest {
-            when: Some(v1::When {
-                when: Some(v1::when::When::After(prost_types::Duration { seconds, nanos: 0 })),
-            }),
+            when: Some(v1::When { when: Some(v1::when::When::After(prost_types::Duration { seconds, nanos: 0 })) }),
             ..request()
         };
         assert_eq!(fingerprint(&delayed(5)), fingerprint(&delayed(5)));
@@ -365,11 +365,11 @@ mod tests {
         let after = topic_settings(&before, &limits).expect("allowed");
         assert_eq!((after.lease_ms, after.retention_ms, after.concurrency_total), (30_000, 5, 9));
         assert_eq!(after.rate_per_second_total, 10);
-        let limits = v1::TopicLimits {
-            lease: Some(prost_types::Duration { seconds: 0, nanos: 1 }),
-            ..Default::default()
-        };
-        assert!(matches!(topic_settings(&before, &limits), Err(Error::Invalid(found)) if found[0].field == "limits.lease"));
+        let limits =
+            v1::TopicLimits { lease: Some(prost_types::Duration { seconds: 0, nanos: 1 }), ..Default::default() };
+        assert!(
+            matches!(topic_settings(&before, &limits), Err(Error::Invalid(found)) if found[0].field == "limits.lease")
+        );
     }
 
     #[test]

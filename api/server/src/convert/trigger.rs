@@ -19,8 +19,7 @@ pub fn trigger(partition: u32, view: TriggerView) -> v1::Trigger {
         multiplier_percent: retry.multiplier_percent,
         jitter_percent: retry.jitter_percent_plus_one.saturating_sub(1),
     });
-    let late = some_delay(content.skip_when_later_ms)
-        .map(|later| v1::LatePolicy { skip_when_later_than: Some(later) });
+    let late = some_delay(content.skip_when_later_ms).map(|later| v1::LatePolicy { skip_when_later_than: Some(later) });
     let fired = view.receipt.fired.is_some() || !matches!(view.state, Outcome::Scheduled);
     v1::Trigger {
         namespace: view.namespace,

@@ -53,7 +53,11 @@ impl ClusterService for Services {
                     to => return Err(Error::UnknownNode { node: to }),
                 };
                 if target != me {
-                    partition.group().transfer(target).await.map_err(|error| change_error(partition.number(), error))?;
+                    partition
+                        .group()
+                        .transfer(target)
+                        .await
+                        .map_err(|error| change_error(partition.number(), error))?;
                 }
                 let leadership = partition.group().leadership().borrow().clone();
                 let leader = leadership.leader.map_or(0, |leader| leader.node);
@@ -70,15 +74,13 @@ impl ClusterService for Services {
             format!("expected a number from 1 to 2147483647, got {}", message.node)
         });
         for (field, address) in [("endpoint", &message.endpoint), ("peer_endpoint", &message.peer_endpoint)] {
-            let valid = address.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
+            let valid =
+                address.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
             v.require(valid, field, || format!("expected HOST:PORT, got {address:?}"));
         }
         v.finish(())?;
-        let member = raft::Member {
-            node: message.node,
-            endpoint: message.endpoint,
-            peer_endpoint: message.peer_endpoint,
-        };
+        let member =
+            raft::Member { node: message.node, endpoint: message.endpoint, peer_endpoint: message.peer_endpoint };
         self.members_changed(self.node.raft().add_node(member)).await?;
         Ok(Response::new(v1::AddNodeResponse { partitions: self.partitions().await? }))
     }
@@ -176,9 +178,7 @@ impl Services {
         Ok(self.partitions_and_executors().await?.0)
     }
 
-    async fn partitions_and_executors(
-        &self,
-    ) -> Result<(Vec<v1::PartitionStatus>, Vec<v1::ExecutorStatus>), Error> {
+    async fn partitions_and_executors(&self) -> Result<(Vec<v1::PartitionStatus>, Vec<v1::ExecutorStatus>), Error> {
         let (mut partitions, mut executors) = (Vec::new(), Vec::new());
         for partition in self.node.partitions() {
             let dispatching = dispatching(partition).await;

@@ -55,9 +55,9 @@ impl DeadLetterService for Services {
             let partition = self.node.partition_of(&command.namespace, &command.id);
             route!(self, call, partition, message, DeadLetterServiceClient::drop_dead_letter, {
                 match self.decide(partition, Kind::Drop(command)).await? {
-                    Reply::Ended(receipt) => Ok(v1::DropDeadLetterResponse {
-                        receipt: Some(convert::receipt(partition.number(), &receipt)),
-                    }),
+                    Reply::Ended(receipt) => {
+                        Ok(v1::DropDeadLetterResponse { receipt: Some(convert::receipt(partition.number(), &receipt)) })
+                    }
                     other => Err(unexpected("Drop", other)),
                 }
             })

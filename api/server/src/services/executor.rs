@@ -164,9 +164,9 @@ impl Services {
         for (place, outcome) in message.outcomes.into_iter().enumerate() {
             of_partition.entry(outcome.partition).or_default().push((place, outcome));
         }
-        let parts = of_partition.into_iter().map(|(partition, outcomes)| {
-            self.complete_in(partition, &executor, outcomes, call)
-        });
+        let parts = of_partition
+            .into_iter()
+            .map(|(partition, outcomes)| self.complete_in(partition, &executor, outcomes, call));
         for (place, result) in futures::future::join_all(parts).await.into_iter().flatten() {
             results[place] = Some(result);
         }
@@ -315,12 +315,9 @@ fn outbound_message(partition: u32, outbound: Outbound) -> v1::WorkResponse {
         Outbound::Results(results) => {
             Message::Results(v1::OutcomeResults { results: convert::outcome_results(partition, results) })
         }
-        Outbound::Assigned { topic, owned, version } => Message::Assignment(v1::ShardAssignment {
-            topic: topic.to_string(),
-            owned,
-            total: 1_024,
-            version,
-        }),
+        Outbound::Assigned { topic, owned, version } => {
+            Message::Assignment(v1::ShardAssignment { topic: topic.to_string(), owned, total: 1_024, version })
+        }
         Outbound::Extended(extended) => Message::Extended(v1::ExtendResults {
             extended: extended.extended.into_iter().map(convert::lease).collect(),
             lost: extended.lost.into_iter().map(convert::lease).collect(),

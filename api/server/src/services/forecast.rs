@@ -8,6 +8,7 @@ use scheduler::time::{Delay, Timestamp};
 use super::Services;
 use crate::convert::{self, Range};
 use crate::error::Error;
+use crate::feed::NextEntry;
 use crate::validate::Violations;
 
 const MINUTE_MS: u64 = 60_000;
@@ -23,9 +24,15 @@ impl Services {
         let step = step.unwrap_or(Delay::from_millis(MINUTE_MS));
         let span = message.span.map(|span| convert::delay_of(&mut v, "span", &span, any));
         let span = span.unwrap_or(Delay::from_millis(step.as_millis().saturating_mul(60)));
-        // The partitions' times differ a little; one grid for all begins at the oldest of them.
-        let from = self.node.partitions().iter().map(|one| one.feed().progress().borrow().watermark).min();
-        let grid = match Grid::new(from.unwrap_or(Timestamp::MIN), step, span) {
+        // From the present, or from the oldest trigger whose time has come and that has not fired yet. The watermark
+        // of a partition in which nothing happens stays where it was, so it says little.
+        let partitions = self.node.partitions().iter();
+        let waiting = partitions.filter_map(|partition| match partition.feed().next_entry() {
+            NextEntry::At(at) => Some(at),
+            NextEntry::Owed | NextEntry::Never => None,
+        });
+        let from = waiting.fold(self.node.clock().wall(), Timestamp::min);
+        let grid = match Grid::new(from, step, span) {
             Ok(grid) => Some(grid),
             Err(error) => {
                 let field = match error {
@@ -44,7 +51,9 @@ impl Services {
             let wanted: Vec<_> = match message.topic.is_empty() {
                 true => vec![None],
                 // The same name in several namespaces is several topics.
-                false => topics.iter().filter(|topic| topic.name == message.topic).map(|topic| Some(topic.id)).collect(),
+                false => {
+                    topics.iter().filter(|topic| topic.name == message.topic).map(|topic| Some(topic.id)).collect()
+                }
             };
             for topic in wanted {
                 let (mut part, topics, snapshot) = partition.forecast(grid, topic).await?;
@@ -74,7 +83,7 @@ impl Services {
                 })
                 .collect(),
             beyond: forecast.beyond(),
-            as_of: forecast.as_of().or(from).map(convert::moment),
+            as_of: forecast.as_of().map(convert::moment),
         })
     }
 }

@@ -26,9 +26,7 @@ impl Services {
         });
         v.finish(())?;
         let partition = self.node.partition(page.partition)?;
-        route!(self, call, partition, message, SchedulerServiceClient::list, {
-            self.list_here(query, page).await
-        })
+        route!(self, call, partition, message, SchedulerServiceClient::list, self.list_here(query, page).await)
     }
 
     /// Fills a page from the partitions that this node leads, beginning with the one of the token.
@@ -160,10 +158,8 @@ mod tests {
 
     #[test]
     fn tokens_come_back() {
-        for token in [
-            PageToken { partition: 0, after: None },
-            PageToken { partition: 3, after: Some(vec![1, 2, 255]) },
-        ] {
+        for token in [PageToken { partition: 0, after: None }, PageToken { partition: 3, after: Some(vec![1, 2, 255]) }]
+        {
             assert_eq!(parse(&token.clone().text(|bytes| bytes)).expect("ours"), token);
         }
         assert_eq!(parse("").expect("the first page"), PageToken { partition: 0, after: None });

@@ -112,8 +112,8 @@ macro_rules! route {
                 None => Err(error),
                 Some(leader) => {
                     let channel = $services.node.forwarder().channel(&leader)?;
-                    let mut client = $client::new(channel)
-                        .max_decoding_message_size($services.node.config().message_bytes_max);
+                    let mut client =
+                        $client::new(channel).max_decoding_message_size($services.node.config().message_bytes_max);
                     let answer = client.$method($call.passed_on($message)).await;
                     answer.map(tonic::Response::into_inner).map_err(crate::forward::failed)
                 }

@@ -143,7 +143,8 @@ impl Services {
             match self.decide(meta, Kind::SetTopic(command.clone())).await {
                 // An equal version is answered as done: whether it is ours shows in what is stored.
                 Ok(Reply::Done) => match self.stored(namespace, name).await? {
-                    Some(topic) if topic.version == found + 1 && Some(&topic.settings) != command.settings.as_ref() => {}
+                    Some(topic) if topic.version == found + 1 && Some(&topic.settings) != command.settings.as_ref() => {
+                    }
                     _ => break (found + 1, settings),
                 },
                 Ok(other) => return Err(super::scheduler::unexpected("SetTopic", other)),
@@ -260,8 +261,7 @@ pub async fn reconcile(node: Node) {
             for partition in node.partitions().iter().skip(1) {
                 if applied_version(partition, &topic.namespace, &topic.name) < topic.version {
                     let settings = &topic.settings;
-                    let command =
-                        set_topic(&topic.namespace, &topic.name, topic.version, settings, partition, &node);
+                    let command = set_topic(&topic.namespace, &topic.name, topic.version, settings, partition, &node);
                     offer(&node, partition, &command).await;
                 }
             }

@@ -78,8 +78,7 @@ impl Services {
             (partition, watching)
         });
         let (events, stream) = mpsc::channel(EVENTS_AHEAD);
-        let watch =
-            Watch { namespace, id, query, partitions: partitions.collect(), places, events: events.clone() };
+        let watch = Watch { namespace, id, query, partitions: partitions.collect(), places, events: events.clone() };
         let node = self.node.clone();
         tokio::spawn(async move {
             let result = tokio::select! {
@@ -104,8 +103,7 @@ impl Watch {
             }
             self.tell(v1::WatchEventKind::Synced, None).await?;
         }
-        let mut progress: Vec<_> =
-            self.partitions.iter().map(|(partition, _)| partition.feed().progress()).collect();
+        let mut progress: Vec<_> = self.partitions.iter().map(|(partition, _)| partition.feed().progress()).collect();
         loop {
             for (at, progress) in progress.iter_mut().enumerate() {
                 progress.mark_unchanged();
@@ -192,8 +190,8 @@ impl Watch {
     ) -> Result<Vec<String>, StoreError> {
         let mut ids = Vec::new();
         for topic in read::topics(rows)? {
-            let wanted = topic.namespace == self.namespace
-                && self.query.topic.as_ref().is_none_or(|name| *name == topic.name);
+            let wanted =
+                topic.namespace == self.namespace && self.query.topic.as_ref().is_none_or(|name| *name == topic.name);
             if !wanted {
                 continue;
             }
@@ -201,8 +199,7 @@ impl Watch {
                 let lane = scheduler::lane::LaneId::new(topic.id, class);
                 let mut after = Some(Position::end_of(from));
                 while let Some(at) = after {
-                    let found =
-                        read::due_rows(rows, lane, at, Position::end_of(to), ROWS_AT_ONCE, usize::MAX)?;
+                    let found = read::due_rows(rows, lane, at, Position::end_of(to), ROWS_AT_ONCE, usize::MAX)?;
                     ids.extend(found.rows.into_iter().map(|row| row.id));
                     after = found.next;
                 }

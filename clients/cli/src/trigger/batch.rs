@@ -32,11 +32,7 @@ pub async fn cancel(context: &mut Context, options: CancelOptions) -> Result<u8,
         ids => ids.to_vec(),
     };
     if options.expected != 0 && ids.len() != 1 {
-        return Err(Failure::usage(
-            "--expected",
-            "is about a single trigger",
-            "one id",
-        ));
+        return Err(Failure::usage("--expected", "is about a single trigger", "one id"));
     }
     let mut results = Results::new();
     for chunk in ids.chunks(BATCH) {
@@ -45,33 +41,20 @@ pub async fn cancel(context: &mut Context, options: CancelOptions) -> Result<u8,
             expected_generation: options.expected,
             ..CancelRequest::default()
         };
-        match context
-            .client
-            .batch_cancel(chunk.iter().map(item).collect())
-            .await
-        {
+        match context.client.batch_cancel(chunk.iter().map(item).collect()).await {
             Ok(answers) => {
                 for (id, answer) in chunk.iter().zip(answers) {
                     match answer {
-                        Ok(answer) => results.done(
-                            id,
-                            json::value(&answer)?,
-                            format!("{} is cancelled", clean(id)),
-                        ),
+                        Ok(answer) => results.done(id, json::value(&answer)?, format!("{} is cancelled", clean(id))),
                         Err(error) => results.failed(id, error),
                     }
                 }
             }
-            Err(error) => chunk
-                .iter()
-                .for_each(|id| results.failed(id, error.clone())),
+            Err(error) => chunk.iter().for_each(|id| results.failed(id, error.clone())),
         }
     }
     if ids.len() > 1 {
-        remark(
-            context.out.format,
-            &format!("{} cancelled, {} refused", results.done, results.refused()),
-        );
+        remark(context.out.format, &format!("{} cancelled, {} refused", results.done, results.refused()));
     }
     results.print(&mut context.out)
 }
@@ -87,9 +70,12 @@ fn lines() -> Result<Vec<String>, Failure> {
     Ok(ids)
 }
 
+/// An answer, and the same for people.
+type Done = (Value, String);
+
 /// What became of each of many, in order.
 pub struct Results {
-    rows: Vec<(String, Result<(Value, String), Failure>)>,
+    rows: Vec<(String, Result<Done, Failure>)>,
     /// How many succeeded.
     pub done: usize,
 }
@@ -97,10 +83,7 @@ pub struct Results {
 impl Results {
     /// None yet.
     pub fn new() -> Self {
-        Results {
-            rows: Vec::new(),
-            done: 0,
-        }
+        Results { rows: Vec::new(), done: 0 }
     }
 
     /// One succeeded: its answer, and the same for people.
@@ -122,11 +105,7 @@ impl Results {
     /// Prints all of them; the exit code. When nothing succeeded it is that of the failure, when some did it is
     /// "in part".
     pub fn print(self, out: &mut Output) -> Result<u8, Failure> {
-        let first = self
-            .rows
-            .iter()
-            .find_map(|(_, result)| result.as_ref().err())
-            .map(Failure::code);
+        let first = self.rows.iter().find_map(|(_, result)| result.as_ref().err()).map(Failure::code);
         let code = match first {
             None => 0,
             Some(_) if self.done > 0 => PARTIAL,
@@ -139,9 +118,7 @@ impl Results {
                     Err(failure) => {
                         // In the order of the results, though it goes elsewhere.
                         out.flush()?;
-                        failure
-                            .about(&clean(&id))
-                            .print(out.format, &mut std::io::stderr());
+                        failure.about(&clean(&id)).print(out.format, &mut std::io::stderr());
                     }
                 }
             }

@@ -41,12 +41,7 @@ pub struct Options {
     #[arg(long, default_value_t = 1_000, value_name = "N")]
     limit: u32,
     /// Continue after an earlier list, with the token it gave.
-    #[arg(
-        long,
-        default_value = "",
-        hide_default_value = true,
-        value_name = "TOKEN"
-    )]
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "TOKEN")]
     page_token: String,
     /// Ids only.
     #[arg(short, long)]
@@ -94,21 +89,13 @@ impl Filter {
     pub fn to_proto(&self) -> Result<TriggerFilter, Failure> {
         let moment = |flag: &str, text: &Option<String>| match text {
             None => Ok(None),
-            Some(text) => when::rfc3339(text)?.map(Some).ok_or_else(|| {
-                Failure::usage(
-                    flag,
-                    format!("{text:?} is no moment"),
-                    "2027-02-13T15:00:00Z",
-                )
-            }),
+            Some(text) => when::rfc3339(text)?
+                .map(Some)
+                .ok_or_else(|| Failure::usage(flag, format!("{text:?} is no moment"), "2027-02-13T15:00:00Z")),
         };
         Ok(TriggerFilter {
             topic: self.topic.clone().unwrap_or_default(),
-            states: self
-                .states
-                .iter()
-                .map(|state| TriggerState::from(*state).into())
-                .collect(),
+            states: self.states.iter().map(|state| TriggerState::from(*state).into()).collect(),
             due_from: moment("--due-from", &self.due_from)?,
             due_to: moment("--due-to", &self.due_to)?,
             labels: self.labels.iter().cloned().collect(),

@@ -72,29 +72,18 @@ pub async fn run(context: &mut Context, verb: Verb) -> Result<u8, Failure> {
                 context.out.message(&answer)?;
             } else {
                 let (due, generation) = (moment::both(answer.due), answer.generation);
-                context.out.line(&format!(
-                    "{} is due {due}, generation {generation}",
-                    clean(&id)
-                ))?;
+                context.out.line(&format!("{} is due {due}, generation {generation}", clean(&id)))?;
             }
             Ok(0)
         }
         Verb::Watch(options) => watch::run(context, options).await,
         Verb::RunNow { id, expected } => {
-            let request = RunNowRequest {
-                id: id.clone(),
-                expected_generation: expected,
-                ..RunNowRequest::default()
-            };
+            let request = RunNowRequest { id: id.clone(), expected_generation: expected, ..RunNowRequest::default() };
             let answer = context.client.run_now(request).await?;
             if context.out.is_json() {
                 context.out.message(&answer)?;
             } else {
-                context.out.line(&format!(
-                    "{} fires now, generation {}",
-                    clean(&id),
-                    answer.generation
-                ))?;
+                context.out.line(&format!("{} fires now, generation {}", clean(&id), answer.generation))?;
             }
             Ok(0)
         }
@@ -102,13 +91,7 @@ pub async fn run(context: &mut Context, verb: Verb) -> Result<u8, Failure> {
 }
 
 async fn get(context: &mut Context, id: String) -> Result<u8, Failure> {
-    let trigger = context
-        .client
-        .get(GetRequest {
-            id,
-            ..GetRequest::default()
-        })
-        .await?;
+    let trigger = context.client.get(GetRequest { id, ..GetRequest::default() }).await?;
     if context.out.is_json() {
         context.out.message(&trigger)?;
     } else {
@@ -123,11 +106,7 @@ async fn get(context: &mut Context, id: String) -> Result<u8, Failure> {
 
 /// Name of a state as people say it.
 pub fn state(trigger: &Trigger) -> String {
-    trigger
-        .state()
-        .as_str_name()
-        .trim_start_matches("TRIGGER_STATE_")
-        .to_owned()
+    trigger.state().as_str_name().trim_start_matches("TRIGGER_STATE_").to_owned()
 }
 
 /// A payload on one line: its text when it is text, else how long it is.
@@ -139,42 +118,23 @@ pub fn payload(bytes: &[u8]) -> String {
 }
 
 fn detail(trigger: &Trigger) -> Vec<(&'static str, String)> {
-    let labels: Vec<String> = trigger
-        .labels
-        .iter()
-        .map(|(k, v)| clean(&format!("{k}={v}")))
-        .collect();
-    let local = trigger.local_time.as_ref().map(|local| {
-        format!(
-            "{} {} (tzdb {})",
-            local.date_time, local.time_zone, local.tzdb_version
-        )
-    });
+    let labels: Vec<String> = trigger.labels.iter().map(|(k, v)| clean(&format!("{k}={v}"))).collect();
+    let local = trigger
+        .local_time
+        .as_ref()
+        .map(|local| format!("{} {} (tzdb {})", local.date_time, local.time_zone, local.tzdb_version));
     let priority = match trigger.priority() {
         Priority::High => "high",
         Priority::Low => "low",
         Priority::Normal | Priority::Unspecified => "",
     };
-    let late = trigger
-        .late
-        .and_then(|late| duration::of_proto(late.skip_when_later_than));
-    let attempt = if trigger.attempt == 0 {
-        String::new()
-    } else {
-        trigger.attempt.to_string()
-    };
+    let late = trigger.late.and_then(|late| duration::of_proto(late.skip_when_later_than));
+    let attempt = if trigger.attempt == 0 { String::new() } else { trigger.attempt.to_string() };
     let mut rows = vec![
         ("ID", clean(&trigger.id)),
         ("NAMESPACE", clean(&trigger.namespace)),
         ("TOPIC", clean(&trigger.topic)),
-        (
-            "STATE",
-            if trigger.delivered {
-                format!("{} (delivered)", state(trigger))
-            } else {
-                state(trigger)
-            },
-        ),
+        ("STATE", if trigger.delivered { format!("{} (delivered)", state(trigger)) } else { state(trigger) }),
         ("DUE", moment::both(trigger.due)),
         ("REQUESTED", moment::show(trigger.requested_due)),
         ("LOCAL TIME", clean(&local.unwrap_or_default())),
@@ -190,22 +150,12 @@ fn detail(trigger: &Trigger) -> Vec<(&'static str, String)> {
         ("PAYLOAD", payload(&trigger.payload)),
     ];
     if let Some(receipt) = &trigger.receipt {
-        let outcome = receipt
-            .outcome()
-            .as_str_name()
-            .trim_start_matches("OUTCOME_")
-            .to_owned();
+        let outcome = receipt.outcome().as_str_name().trim_start_matches("OUTCOME_").to_owned();
         rows.push(("FIRED", moment::both(receipt.fired)));
         rows.push(("OUTCOME", outcome));
         rows.push(("DECIDED", moment::show(receipt.decided)));
         rows.push(("EXECUTOR", clean(&receipt.executor)));
-        rows.push((
-            "RECEIPT",
-            format!(
-                "partition {}, log index {}",
-                receipt.partition, receipt.log_index
-            ),
-        ));
+        rows.push(("RECEIPT", format!("partition {}, log index {}", receipt.partition, receipt.log_index)));
     }
     rows
 }

@@ -98,9 +98,7 @@ impl Options {
             (None, Some(file)) => read(file, "--payload-file")?,
             (None, None) => Bytes::new(),
         };
-        let any_retry = self.max_attempts.is_some()
-            || self.initial_backoff.is_some()
-            || self.max_backoff.is_some();
+        let any_retry = self.max_attempts.is_some() || self.initial_backoff.is_some() || self.max_backoff.is_some();
         let retry = any_retry.then(|| RetryPolicy {
             max_attempts: self.max_attempts.unwrap_or(0),
             initial_backoff: self.initial_backoff.map(duration::proto),
@@ -122,51 +120,29 @@ impl Options {
             labels: self.labels.into_iter().collect(),
             priority: priority.into(),
             retry,
-            late: self.skip_when_later_than.map(|lateness| LatePolicy {
-                skip_when_later_than: Some(duration::proto(lateness)),
-            }),
+            late: self
+                .skip_when_later_than
+                .map(|lateness| LatePolicy { skip_when_later_than: Some(duration::proto(lateness)) }),
             ..ScheduleRequest::default()
         })
     }
 }
 
 fn sentence(answer: &ScheduleResponse) -> String {
-    let again = if answer.replayed {
-        " (scheduled before)"
-    } else {
-        ""
-    };
-    format!(
-        "{} is due {}, generation {}{again}",
-        clean(&answer.id),
-        moment::both(answer.due),
-        answer.generation
-    )
+    let again = if answer.replayed { " (scheduled before)" } else { "" };
+    format!("{} is due {}, generation {}{again}", clean(&answer.id), moment::both(answer.due), answer.generation)
 }
 
 async fn batch(context: &mut Context, file: &Path) -> Result<u8, Failure> {
     let text = read(file, "--batch")?;
-    let text = std::str::from_utf8(&text).map_err(|_| {
-        Failure::usage(
-            "--batch",
-            "is not UTF-8 text",
-            "one request in JSON on each line",
-        )
-    })?;
+    let text = std::str::from_utf8(&text)
+        .map_err(|_| Failure::usage("--batch", "is not UTF-8 text", "one request in JSON on each line"))?;
     let mut items = Vec::new();
     // All lines are read before the first is sent: a typo in the last should not schedule the others.
-    for (number, line) in text
-        .lines()
-        .enumerate()
-        .filter(|(_, line)| !line.trim().is_empty())
-    {
+    for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
         items.push(item(line).map_err(|failure| {
             let message = format!("line {}: {}", number + 1, failure.message());
-            Failure::usage(
-                "--batch",
-                message,
-                r#"{"topic":"orders","id":"order-1","in":"5m","payloadText":"hi"}"#,
-            )
+            Failure::usage("--batch", message, r#"{"topic":"orders","id":"order-1","in":"5m","payloadText":"hi"}"#)
         })?);
     }
     let mut results = Results::new();
@@ -175,9 +151,7 @@ async fn batch(context: &mut Context, file: &Path) -> Result<u8, Failure> {
             Ok(answers) => answers,
             Err(error) => {
                 // Their ids are on their lines or made here, so that the same file may be sent again.
-                chunk
-                    .iter()
-                    .for_each(|item| results.failed(&item.id, error.clone()));
+                chunk.iter().for_each(|item| results.failed(&item.id, error.clone()));
                 continue;
             }
         };
@@ -188,18 +162,15 @@ async fn batch(context: &mut Context, file: &Path) -> Result<u8, Failure> {
             }
         }
     }
-    remark(
-        context.out.format,
-        &format!("{} scheduled, {} refused", results.done, results.refused()),
-    );
+    remark(context.out.format, &format!("{} scheduled, {} refused", results.done, results.refused()));
     results.print(&mut context.out)
 }
 
 /// One line of a batch.
 fn item(line: &str) -> Result<ScheduleRequest, Failure> {
     let wrong = |message: String| Failure::error(message);
-    let mut object: Map<String, Value> = serde_json::from_str(line)
-        .map_err(|error| wrong(format!("not an object of JSON: {error}")))?;
+    let mut object: Map<String, Value> =
+        serde_json::from_str(line).map_err(|error| wrong(format!("not an object of JSON: {error}")))?;
     let mut text = |key: &str| match object.remove(key) {
         None => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),
@@ -238,19 +209,12 @@ fn item(line: &str) -> Result<ScheduleRequest, Failure> {
 fn read(file: &Path, flag: &str) -> Result<Bytes, Failure> {
     let read = if file == Path::new("-") {
         let mut bytes = Vec::new();
-        std::io::stdin()
-            .lock()
-            .read_to_end(&mut bytes)
-            .map(|_| bytes)
+        std::io::stdin().lock().read_to_end(&mut bytes).map(|_| bytes)
     } else {
         std::fs::read(file)
     };
     let failed = |error: std::io::Error| {
-        Failure::usage(
-            flag,
-            format!("{}: {error}", file.display()),
-            "a file that can be read, or -",
-        )
+        Failure::usage(flag, format!("{}: {error}", file.display()), "a file that can be read, or -")
     };
     read.map(Bytes::from).map_err(failed)
 }
@@ -261,18 +225,11 @@ mod tests {
 
     #[test]
     fn lines_may_be_short_or_in_full() {
-        let short =
-            item(r#"{"topic":"t","id":"x","in":"5m","payloadText":"종"}"#).expect("it is right");
+        let short = item(r#"{"topic":"t","id":"x","in":"5m","payloadText":"종"}"#).expect("it is right");
         assert_eq!(short.payload, "종".as_bytes());
         let full = r#"{"topic":"t","id":"x","when":{"after":"300s"},"payload":"7KKF"}"#;
         assert_eq!(item(full).expect("it is right"), short);
-        assert_eq!(
-            item(r#"{"topic":"t","in":"1s"}"#)
-                .expect("it is right")
-                .id
-                .len(),
-            36
-        );
+        assert_eq!(item(r#"{"topic":"t","in":"1s"}"#).expect("it is right").id.len(), 36);
     }
 
     #[test]
@@ -282,18 +239,11 @@ mod tests {
             (r#"{"topic":"t"}"#, "says not when"),
             (r#"{"in":"5m"}"#, "topic: is missing"),
             (r#"{"topic":"t","in":5}"#, "in: 5 is not text"),
-            (
-                r#"{"topic":"t","in":"5m","at":"2027-02-14 UTC"}"#,
-                "exclude each other",
-            ),
+            (r#"{"topic":"t","in":"5m","at":"2027-02-14 UTC"}"#, "exclude each other"),
             (r#"{"topic":"t","in":"5m","prio":1}"#, "prio"),
         ] {
             let failure = item(line).expect_err(line);
-            assert!(
-                failure.message().contains(said),
-                "{line}: {}",
-                failure.message()
-            );
+            assert!(failure.message().contains(said), "{line}: {}", failure.message());
         }
     }
 }

@@ -50,10 +50,7 @@ pub async fn run(context: &mut Context, options: Options) -> Result<u8, Failure>
         }
     }
     if !watch.cursor().is_empty() {
-        remark(
-            context.out.format,
-            &format!("continue with --cursor {}", watch.cursor()),
-        );
+        remark(context.out.format, &format!("continue with --cursor {}", watch.cursor()));
     }
     Ok(0)
 }
@@ -63,11 +60,7 @@ fn show(context: &mut Context, event: &WatchResponse) -> Result<(), Failure> {
         // One document cannot be closed while it goes on: a line for each event in both forms of JSON.
         return context.out.event(&json::value(event)?);
     }
-    let kind = event
-        .kind()
-        .as_str_name()
-        .trim_start_matches("WATCH_EVENT_KIND_")
-        .to_lowercase();
+    let kind = event.kind().as_str_name().trim_start_matches("WATCH_EVENT_KIND_").to_lowercase();
     let line = match &event.trigger {
         None => kind,
         Some(trigger) => format!(

@@ -23,14 +23,9 @@ use tonic_types::{ErrorDetails, StatusExt};
 
 /// Starts one within its own runtime; where it listens.
 pub fn start() -> (SocketAddr, tokio::runtime::Runtime) {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .expect("a runtime");
-    let listener = runtime
-        .block_on(TcpListener::bind("127.0.0.1:0"))
-        .expect("a port");
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+    let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).expect("a port");
     let address = listener.local_addr().expect("an address");
     let fake = Fake { address };
     runtime.spawn(async move {
@@ -93,15 +88,9 @@ fn topic(name: &str) -> Option<Topic> {
     Some(Topic {
         namespace: "default".into(),
         name: name.into(),
-        limits: Some(TopicLimits {
-            rate_per_second: Some(100),
-            ..TopicLimits::default()
-        }),
+        limits: Some(TopicLimits { rate_per_second: Some(100), ..TopicLimits::default() }),
         version: 3,
-        counts: Some(TopicCounts {
-            scheduled: 7,
-            ..TopicCounts::default()
-        }),
+        counts: Some(TopicCounts { scheduled: 7, ..TopicCounts::default() }),
         ..Topic::default()
     })
 }
@@ -117,26 +106,22 @@ fn refused(id: &str) -> Result<(), Status> {
         "down" => (Code::Unavailable, "NO_QUORUM"),
         _ => return Ok(()),
     };
-    let facts = [
-        ("generation", "81920"),
-        ("log_index", "20"),
-        ("partition", "1"),
-        ("outcome", "FIRED"),
-    ];
-    let facts: HashMap<String, String> = facts
-        .iter()
-        .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
-        .collect();
     let mut details = ErrorDetails::new();
-    details.set_error_info(
-        reason,
-        "bosingak",
-        if id == "fired" { facts } else { HashMap::new() },
-    );
+    details.set_error_info(reason, "bosingak", HashMap::new());
     if id == "wrong" {
         details.add_bad_request_violation("id", "has a space in it");
     }
-    Err(Status::with_error_details(code, "refused", details))
+    let status = Status::with_error_details(code, "refused", details);
+    if id != "fired" {
+        return Err(status);
+    }
+    let mut raw = as_item(status);
+    raw.details.push(prost_types::Any {
+        type_url: "type.googleapis.com/bosingak.v1.Receipt".into(),
+        value: prost::Message::encode_to_vec(&receipt(Outcome::Fired).expect("there is one")),
+    });
+    let details = prost::Message::encode_to_vec(&raw);
+    Err(Status::with_details(code, "refused", details.into()))
 }
 
 fn as_item(status: Status) -> proto::RpcStatus {
@@ -166,26 +151,16 @@ impl SchedulerService for Fake {
         })
     }
 
-    async fn batch_schedule(
-        &self,
-        request: Request<BatchScheduleRequest>,
-    ) -> Answer<BatchScheduleResponse> {
+    async fn batch_schedule(&self, request: Request<BatchScheduleRequest>) -> Answer<BatchScheduleResponse> {
         use batch_schedule_result::Result as Item;
         let results = request.into_inner().items.into_iter().map(|item| {
             let result = match refused(&item.id) {
-                Ok(()) => Item::Ok(ScheduleResponse {
-                    id: item.id,
-                    ..ScheduleResponse::default()
-                }),
+                Ok(()) => Item::Ok(ScheduleResponse { id: item.id, ..ScheduleResponse::default() }),
                 Err(status) => Item::Error(as_item(status)),
             };
-            BatchScheduleResult {
-                result: Some(result),
-            }
+            BatchScheduleResult { result: Some(result) }
         });
-        ok(BatchScheduleResponse {
-            results: results.collect(),
-        })
+        ok(BatchScheduleResponse { results: results.collect() })
     }
 
     async fn schedule_stream(
@@ -199,49 +174,32 @@ impl SchedulerService for Fake {
         Err(Status::unimplemented("the command line cancels in batches"))
     }
 
-    async fn batch_cancel(
-        &self,
-        request: Request<BatchCancelRequest>,
-    ) -> Answer<BatchCancelResponse> {
+    async fn batch_cancel(&self, request: Request<BatchCancelRequest>) -> Answer<BatchCancelResponse> {
         use batch_cancel_result::Result as Item;
         let results = request.into_inner().items.into_iter().map(|item| {
             let result = match refused(&item.id) {
-                Ok(()) => Item::Ok(CancelResponse {
-                    receipt: receipt(Outcome::Cancelled),
-                }),
+                Ok(()) => Item::Ok(CancelResponse { receipt: receipt(Outcome::Cancelled) }),
                 Err(status) => Item::Error(as_item(status)),
             };
-            BatchCancelResult {
-                result: Some(result),
-            }
+            BatchCancelResult { result: Some(result) }
         });
-        ok(BatchCancelResponse {
-            results: results.collect(),
-        })
+        ok(BatchCancelResponse { results: results.collect() })
     }
 
     async fn reschedule(&self, request: Request<RescheduleRequest>) -> Answer<RescheduleResponse> {
         refused(&request.into_inner().id)?;
-        ok(RescheduleResponse {
-            generation: 81_921,
-            ..RescheduleResponse::default()
-        })
+        ok(RescheduleResponse { generation: 81_921, ..RescheduleResponse::default() })
     }
 
     async fn run_now(&self, request: Request<RunNowRequest>) -> Answer<RunNowResponse> {
         refused(&request.into_inner().id)?;
-        ok(RunNowResponse {
-            generation: 81_921,
-            receipt: receipt(Outcome::Fired),
-        })
+        ok(RunNowResponse { generation: 81_921, receipt: receipt(Outcome::Fired) })
     }
 
     async fn get(&self, request: Request<GetRequest>) -> Answer<GetResponse> {
         let id = request.into_inner().id;
         refused(&id)?;
-        ok(GetResponse {
-            trigger: Some(trigger(&id)),
-        })
+        ok(GetResponse { trigger: Some(trigger(&id)) })
     }
 
     /// Five in all, two pages.
@@ -249,26 +207,15 @@ impl SchedulerService for Fake {
         let request = request.into_inner();
         let from: u32 = request.page_token.parse().unwrap_or(0);
         let to = (from + request.page_size.min(3)).min(5);
-        let next = if to < 5 {
-            to.to_string()
-        } else {
-            String::new()
-        };
+        let next = if to < 5 { to.to_string() } else { String::new() };
         let triggers = (from..to).map(|n| trigger(&format!("선물-{n}"))).collect();
-        ok(ListResponse {
-            triggers,
-            next_page_token: next,
-        })
+        ok(ListResponse { triggers, next_page_token: next })
     }
 
     async fn watch(&self, _: Request<WatchRequest>) -> Answer<Self::WatchStream> {
         let event = |kind: WatchEventKind, cursor: &str| {
             let trigger = (kind != WatchEventKind::Synced).then(|| trigger("x"));
-            Ok(WatchResponse {
-                kind: kind.into(),
-                trigger,
-                cursor: cursor.into(),
-            })
+            Ok(WatchResponse { kind: kind.into(), trigger, cursor: cursor.into() })
         };
         let events = vec![
             event(WatchEventKind::Listed, "c1"),
@@ -282,15 +229,9 @@ impl SchedulerService for Fake {
     async fn forecast(&self, _: Request<ForecastRequest>) -> Answer<ForecastResponse> {
         let cell = |n: i64, count| ForecastCell {
             start: moment(1_802_530_800 + 60 * n),
-            width: Some(prost_types::Duration {
-                seconds: 60,
-                nanos: 0,
-            }),
+            width: Some(prost_types::Duration { seconds: 60, nanos: 0 }),
             count,
-            topics: vec![ForecastTopicCount {
-                topic: "gift".into(),
-                count,
-            }],
+            topics: vec![ForecastTopicCount { topic: "gift".into(), count }],
         };
         ok(ForecastResponse {
             cells: vec![cell(0, 100_000), cell(1, 50_000), cell(2, 1)],
@@ -305,61 +246,37 @@ impl TopicService for Fake {
     async fn get_topic(&self, request: Request<GetTopicRequest>) -> Answer<GetTopicResponse> {
         let name = request.into_inner().name;
         refused(&name)?;
-        ok(GetTopicResponse {
-            topic: topic(&name),
-        })
+        ok(GetTopicResponse { topic: topic(&name) })
     }
 
     async fn list_topics(&self, _: Request<ListTopicsRequest>) -> Answer<ListTopicsResponse> {
-        ok(ListTopicsResponse {
-            topics: topic("gift").into_iter().collect(),
-        })
+        ok(ListTopicsResponse { topics: topic("gift").into_iter().collect() })
     }
 
-    async fn update_topic(
-        &self,
-        request: Request<UpdateTopicRequest>,
-    ) -> Answer<UpdateTopicResponse> {
+    async fn update_topic(&self, request: Request<UpdateTopicRequest>) -> Answer<UpdateTopicResponse> {
         let request = request.into_inner();
-        let topic = Topic {
-            limits: request.limits,
-            ..topic(&request.name).unwrap_or_default()
-        };
+        let topic = Topic { limits: request.limits, ..topic(&request.name).unwrap_or_default() };
         ok(UpdateTopicResponse { topic: Some(topic) })
     }
 
     async fn pause_topic(&self, request: Request<PauseTopicRequest>) -> Answer<PauseTopicResponse> {
-        let topic = Topic {
-            paused: true,
-            ..topic(&request.into_inner().name).unwrap_or_default()
-        };
+        let topic = Topic { paused: true, ..topic(&request.into_inner().name).unwrap_or_default() };
         ok(PauseTopicResponse { topic: Some(topic) })
     }
 
-    async fn resume_topic(
-        &self,
-        request: Request<ResumeTopicRequest>,
-    ) -> Answer<ResumeTopicResponse> {
-        ok(ResumeTopicResponse {
-            topic: topic(&request.into_inner().name),
-        })
+    async fn resume_topic(&self, request: Request<ResumeTopicRequest>) -> Answer<ResumeTopicResponse> {
+        ok(ResumeTopicResponse { topic: topic(&request.into_inner().name) })
     }
 }
 
 #[tonic::async_trait]
 impl DeadLetterService for Fake {
-    async fn list_dead_letters(
-        &self,
-        _: Request<ListDeadLettersRequest>,
-    ) -> Answer<ListDeadLettersResponse> {
+    async fn list_dead_letters(&self, _: Request<ListDeadLettersRequest>) -> Answer<ListDeadLettersResponse> {
         let mut dead = trigger("dead");
         dead.state = TriggerState::DeadLettered.into();
         dead.last_error = "vendor said no\nand again no".into();
         dead.attempt = 5;
-        ok(ListDeadLettersResponse {
-            triggers: vec![dead],
-            next_page_token: String::new(),
-        })
+        ok(ListDeadLettersResponse { triggers: vec![dead], next_page_token: String::new() })
     }
 
     async fn requeue_dead_letter(
@@ -367,20 +284,12 @@ impl DeadLetterService for Fake {
         request: Request<RequeueDeadLetterRequest>,
     ) -> Answer<RequeueDeadLetterResponse> {
         refused(&request.into_inner().id)?;
-        ok(RequeueDeadLetterResponse {
-            generation: 81_922,
-            receipt: receipt(Outcome::Fired),
-        })
+        ok(RequeueDeadLetterResponse { generation: 81_922, receipt: receipt(Outcome::Fired) })
     }
 
-    async fn drop_dead_letter(
-        &self,
-        request: Request<DropDeadLetterRequest>,
-    ) -> Answer<DropDeadLetterResponse> {
+    async fn drop_dead_letter(&self, request: Request<DropDeadLetterRequest>) -> Answer<DropDeadLetterResponse> {
         refused(&request.into_inner().id)?;
-        ok(DropDeadLetterResponse {
-            receipt: receipt(Outcome::DeadLettered),
-        })
+        ok(DropDeadLetterResponse { receipt: receipt(Outcome::DeadLettered) })
     }
 }
 
@@ -393,11 +302,7 @@ impl ExecutorService for Fake {
         let mut requests = request.into_inner();
         let (answers, stream) = mpsc::unbounded_channel();
         tokio::spawn(async move {
-            let say = |message| {
-                answers.send(Ok(WorkResponse {
-                    message: Some(message),
-                }))
-            };
+            let say = |message| answers.send(Ok(WorkResponse { message: Some(message) }));
             while let Some(Ok(request)) = requests.next().await {
                 let said = match request.message {
                     Some(work_request::Message::Hello(hello)) => {
@@ -407,15 +312,10 @@ impl ExecutorService for Fake {
                             payload: "종".into(),
                             generation: 81_920,
                             attempt: 1,
-                            lease: Some(prost_types::Duration {
-                                seconds: 30,
-                                nanos: 0,
-                            }),
+                            lease: Some(prost_types::Duration { seconds: 30, nanos: 0 }),
                             ..Delivery::default()
                         };
-                        let deliveries = Deliveries {
-                            deliveries: vec![delivery],
-                        };
+                        let deliveries = Deliveries { deliveries: vec![delivery] };
                         say(work_response::Message::Welcome(Welcome::default()))
                             .and_then(|()| say(work_response::Message::Deliveries(deliveries)))
                     }
@@ -425,9 +325,7 @@ impl ExecutorService for Fake {
                             verdict: OutcomeVerdict::Accepted.into(),
                             ..OutcomeResult::default()
                         });
-                        say(work_response::Message::Results(OutcomeResults {
-                            results: results.collect(),
-                        }))
+                        say(work_response::Message::Results(OutcomeResults { results: results.collect() }))
                     }
                     _ => Ok(()),
                 };
@@ -449,15 +347,8 @@ impl ExecutorService for Fake {
 
     async fn leaders(&self, _: Request<LeadersRequest>) -> Answer<LeadersResponse> {
         let endpoint = format!("http://{}", self.address);
-        let leader = PartitionLeader {
-            partition: 0,
-            endpoint,
-            node: 1,
-            term: 1,
-        };
-        ok(LeadersResponse {
-            leaders: vec![leader],
-        })
+        let leader = PartitionLeader { partition: 0, endpoint, node: 1, term: 1 };
+        ok(LeadersResponse { leaders: vec![leader] })
     }
 }
 
@@ -496,14 +387,8 @@ impl ClusterService for Fake {
         })
     }
 
-    async fn transfer_leader(
-        &self,
-        request: Request<TransferLeaderRequest>,
-    ) -> Answer<TransferLeaderResponse> {
-        ok(TransferLeaderResponse {
-            leader: request.into_inner().to,
-            term: 5,
-        })
+    async fn transfer_leader(&self, request: Request<TransferLeaderRequest>) -> Answer<TransferLeaderResponse> {
+        ok(TransferLeaderResponse { leader: request.into_inner().to, term: 5 })
     }
 
     async fn add_node(&self, _: Request<AddNodeRequest>) -> Answer<AddNodeResponse> {
@@ -519,24 +404,14 @@ impl ClusterService for Fake {
     }
 
     async fn accept_clock(&self, _: Request<AcceptClockRequest>) -> Answer<AcceptClockResponse> {
-        ok(AcceptClockResponse {
-            accepted: moment(1_802_530_800),
-        })
+        ok(AcceptClockResponse { accepted: moment(1_802_530_800) })
     }
 
-    async fn advance_clock(
-        &self,
-        request: Request<AdvanceClockRequest>,
-    ) -> Answer<AdvanceClockResponse> {
+    async fn advance_clock(&self, request: Request<AdvanceClockRequest>) -> Answer<AdvanceClockResponse> {
         let by = match request.into_inner().target {
-            Some(advance_clock_request::Target::By(by)) => {
-                Duration::try_from(by).unwrap_or_default()
-            }
+            Some(advance_clock_request::Target::By(by)) => Duration::try_from(by).unwrap_or_default(),
             _ => Duration::ZERO,
         };
-        ok(AdvanceClockResponse {
-            now: moment(1_802_530_800 + by.as_secs() as i64),
-            fired: 7,
-        })
+        ok(AdvanceClockResponse { now: moment(1_802_530_800 + by.as_secs() as i64), fired: 7 })
     }
 }

@@ -72,72 +72,41 @@ impl Net {
 
     pub fn start(&self, name: &str) {
         let (connections, incoming) = mpsc::unbounded_channel();
-        let fake = Fake {
-            name: format!("http://{name}"),
-            truth: self.truth.clone(),
-        };
+        let fake = Fake { name: format!("http://{name}"), truth: self.truth.clone() };
         let server = Server::builder()
             .add_service(SchedulerServiceServer::new(fake.clone()))
-            .add_service(executor_service_server::ExecutorServiceServer::new(
-                fake.clone(),
-            ))
+            .add_service(executor_service_server::ExecutorServiceServer::new(fake.clone()))
             .add_service(proto::admin::v1::cluster_service_server::ClusterServiceServer::new(fake))
             .serve_with_incoming(UnboundedReceiverStream::new(incoming));
         let server = tokio::spawn(async move { server.await.expect("fake server") });
-        let node = Node {
-            connections,
-            wires: vec![],
-            server,
-        };
+        let node = Node { connections, wires: vec![], server };
         self.nodes.lock().unwrap().insert(name.to_owned(), node);
     }
 
     /// Cuts every connection; new ones are refused.
     pub fn kill(&self, name: &str) {
-        let node = self
-            .nodes
-            .lock()
-            .unwrap()
-            .remove(name)
-            .expect("a running node");
+        let node = self.nodes.lock().unwrap().remove(name).expect("a running node");
         node.wires.iter().for_each(JoinHandle::abort);
         node.server.abort();
     }
 
     pub fn client(&self, endpoints: &[&str]) -> Builder {
         let nodes = self.nodes.clone();
-        Client::builder()
-            .endpoints(endpoints)
-            .dial(move |endpoint| dial(endpoint, nodes.clone()))
+        Client::builder().endpoints(endpoints).dial(move |endpoint| dial(endpoint, nodes.clone()))
     }
 
     pub fn fault(&self, name: &str, fault: Fault) {
         let mut truth = self.truth.lock().unwrap();
-        truth
-            .faults
-            .entry(format!("http://{name}"))
-            .or_default()
-            .push_back(fault);
+        truth.faults.entry(format!("http://{name}")).or_default().push_back(fault);
     }
 
     pub fn calls(&self, method: &str) -> Vec<String> {
         let truth = self.truth.lock().unwrap();
-        truth
-            .calls
-            .iter()
-            .filter(|(_, m)| *m == method)
-            .map(|(node, _)| node.clone())
-            .collect()
+        truth.calls.iter().filter(|(_, m)| *m == method).map(|(node, _)| node.clone()).collect()
     }
 
     pub fn ids(&self) -> Vec<String> {
-        self.truth
-            .lock()
-            .unwrap()
-            .triggers
-            .keys()
-            .cloned()
-            .collect()
+        self.truth.lock().unwrap().triggers.keys().cloned().collect()
     }
 }
 
@@ -161,10 +130,7 @@ fn dial(endpoint: Endpoint, nodes: Arc<Mutex<HashMap<String, Node>>>) -> Channel
 }
 
 pub fn refusal(code: Code, reason: &str, metadata: &[(&str, &str)]) -> Status {
-    let facts: HashMap<String, String> = metadata
-        .iter()
-        .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
-        .collect();
+    let facts: HashMap<String, String> = metadata.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
     let mut details = ErrorDetails::new();
     details.set_error_info(reason, "bosingak", facts);
     Status::with_error_details(code, "no", details)
@@ -186,17 +152,10 @@ impl Fake {
     fn arrived(&self, method: &'static str) -> Option<Fault> {
         let mut truth = self.truth.lock().unwrap();
         truth.calls.push((self.name.clone(), method));
-        truth
-            .faults
-            .get_mut(&self.name)
-            .and_then(VecDeque::pop_front)
+        truth.faults.get_mut(&self.name).and_then(VecDeque::pop_front)
     }
 
-    async fn suffer<T>(
-        &self,
-        method: &'static str,
-        effect: impl FnOnce() -> T,
-    ) -> Result<T, Status> {
+    async fn suffer<T>(&self, method: &'static str, effect: impl FnOnce() -> T) -> Result<T, Status> {
         match self.arrived(method) {
             None => Ok(effect()),
             Some(Fault::Refuse(status)) => Err(status),
@@ -212,12 +171,7 @@ impl Fake {
         let mut truth = self.truth.lock().unwrap();
         let id = request.id.clone();
         let replayed = truth.triggers.insert(id.clone(), request).is_some();
-        ScheduleResponse {
-            id,
-            replayed,
-            generation: 4096,
-            ..ScheduleResponse::default()
-        }
+        ScheduleResponse { id, replayed, generation: 4096, ..ScheduleResponse::default() }
     }
 
     fn overloaded(&self, id: &str) -> bool {
@@ -234,14 +188,9 @@ impl SchedulerService for Fake {
     type ScheduleStreamStream = ReceiverStream<Result<ScheduleStreamResponse, Status>>;
     type WatchStream = Answers<WatchResponse>;
 
-    async fn schedule(
-        &self,
-        request: Request<ScheduleRequest>,
-    ) -> Result<Response<ScheduleResponse>, Status> {
+    async fn schedule(&self, request: Request<ScheduleRequest>) -> Result<Response<ScheduleResponse>, Status> {
         let request = request.into_inner();
-        self.suffer("schedule", || self.schedule_one(request))
-            .await
-            .map(Response::new)
+        self.suffer("schedule", || self.schedule_one(request)).await.map(Response::new)
     }
 
     async fn batch_schedule(
@@ -257,13 +206,9 @@ impl SchedulerService for Fake {
                         true => Item::Error(item_error("OVERLOADED")),
                         false => Item::Ok(self.schedule_one(item)),
                     };
-                    BatchScheduleResult {
-                        result: Some(result),
-                    }
+                    BatchScheduleResult { result: Some(result) }
                 });
-                BatchScheduleResponse {
-                    results: results.collect(),
-                }
+                BatchScheduleResponse { results: results.collect() }
             })
             .await?;
         Ok(Response::new(answer))
@@ -283,10 +228,7 @@ impl SchedulerService for Fake {
         tokio::spawn(async move {
             let (limit, stalled) = {
                 let mut truth = fake.truth.lock().unwrap();
-                (
-                    truth.break_stream_after.take(),
-                    std::mem::take(&mut truth.stall_stream),
-                )
+                (truth.break_stream_after.take(), std::mem::take(&mut truth.stall_stream))
             };
             let mut taken = 0;
             while let Some(Ok(request)) = requests.next().await {
@@ -304,10 +246,7 @@ impl SchedulerService for Fake {
                     let _ = answers.send(Err(Status::unavailable("going down"))).await;
                     return;
                 }
-                let answer = ScheduleStreamResponse {
-                    sequence: request.sequence,
-                    result: Some(result),
-                };
+                let answer = ScheduleStreamResponse { sequence: request.sequence, result: Some(result) };
                 if answers.send(Ok(answer)).await.is_err() {
                     return;
                 }
@@ -316,29 +255,15 @@ impl SchedulerService for Fake {
         Ok(Response::new(ReceiverStream::new(stream)))
     }
 
-    async fn watch(
-        &self,
-        request: Request<WatchRequest>,
-    ) -> Result<Response<Self::WatchStream>, Status> {
+    async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
         let cursor = request.into_inner().cursor;
         if let Some(Fault::Refuse(status)) = self.arrived("watch") {
             return Err(status);
         }
         let truth = self.truth.lock().unwrap();
-        let after = truth
-            .events
-            .iter()
-            .position(|e| e.cursor == cursor)
-            .map_or(0, |at| at + 1);
+        let after = truth.events.iter().position(|e| e.cursor == cursor).map_or(0, |at| at + 1);
         // Two at a time, and then the node goes away.
-        let some: Vec<_> = truth
-            .events
-            .iter()
-            .skip(after)
-            .take(2)
-            .cloned()
-            .map(Ok)
-            .collect();
+        let some: Vec<_> = truth.events.iter().skip(after).take(2).cloned().map(Ok).collect();
         let events: Answers<WatchResponse> = match some.is_empty() {
             true => futures::stream::pending().boxed(),
             false => futures::stream::iter(some).boxed(),
@@ -351,53 +276,26 @@ impl SchedulerService for Fake {
         self.suffer("list", || {
             let truth = self.truth.lock().unwrap();
             let rest: Vec<&String> = truth.triggers.keys().filter(|id| **id > token).collect();
-            let triggers: Vec<Trigger> = rest
-                .iter()
-                .take(2)
-                .map(|id| Trigger {
-                    id: (*id).clone(),
-                    ..Trigger::default()
-                })
-                .collect();
-            let next = if rest.len() > 2 {
-                triggers[1].id.clone()
-            } else {
-                String::new()
-            };
-            ListResponse {
-                triggers,
-                next_page_token: next,
-            }
+            let triggers: Vec<Trigger> =
+                rest.iter().take(2).map(|id| Trigger { id: (*id).clone(), ..Trigger::default() }).collect();
+            let next = if rest.len() > 2 { triggers[1].id.clone() } else { String::new() };
+            ListResponse { triggers, next_page_token: next }
         })
         .await
         .map(Response::new)
     }
 
-    async fn cancel(
-        &self,
-        request: Request<CancelRequest>,
-    ) -> Result<Response<CancelResponse>, Status> {
+    async fn cancel(&self, request: Request<CancelRequest>) -> Result<Response<CancelResponse>, Status> {
         let request = request.into_inner();
-        assert!(
-            !request.request_id.is_empty(),
-            "a mutating call carries a request id"
-        );
-        self.suffer("cancel", CancelResponse::default)
-            .await
-            .map(Response::new)
+        assert!(!request.request_id.is_empty(), "a mutating call carries a request id");
+        self.suffer("cancel", CancelResponse::default).await.map(Response::new)
     }
 
-    async fn batch_cancel(
-        &self,
-        _: Request<BatchCancelRequest>,
-    ) -> Result<Response<BatchCancelResponse>, Status> {
+    async fn batch_cancel(&self, _: Request<BatchCancelRequest>) -> Result<Response<BatchCancelResponse>, Status> {
         Err(Status::unimplemented("not part of these tests"))
     }
 
-    async fn reschedule(
-        &self,
-        _: Request<RescheduleRequest>,
-    ) -> Result<Response<RescheduleResponse>, Status> {
+    async fn reschedule(&self, _: Request<RescheduleRequest>) -> Result<Response<RescheduleResponse>, Status> {
         Err(Status::unimplemented("not part of these tests"))
     }
 
@@ -409,10 +307,7 @@ impl SchedulerService for Fake {
         Err(refusal(Code::NotFound, "NOT_FOUND", &[]))
     }
 
-    async fn forecast(
-        &self,
-        _: Request<ForecastRequest>,
-    ) -> Result<Response<ForecastResponse>, Status> {
+    async fn forecast(&self, _: Request<ForecastRequest>) -> Result<Response<ForecastResponse>, Status> {
         Err(Status::unimplemented("not part of these tests"))
     }
 }
@@ -421,46 +316,28 @@ impl SchedulerService for Fake {
 impl executor_service_server::ExecutorService for Fake {
     type WorkStream = Answers<WorkResponse>;
 
-    async fn work(
-        &self,
-        _: Request<Streaming<WorkRequest>>,
-    ) -> Result<Response<Self::WorkStream>, Status> {
+    async fn work(&self, _: Request<Streaming<WorkRequest>>) -> Result<Response<Self::WorkStream>, Status> {
         Err(Status::unimplemented("not part of these tests"))
     }
 
     async fn poll(&self, _: Request<PollRequest>) -> Result<Response<PollResponse>, Status> {
-        self.suffer("poll", PollResponse::default)
-            .await
-            .map(Response::new)
+        self.suffer("poll", PollResponse::default).await.map(Response::new)
     }
 
-    async fn complete(
-        &self,
-        _: Request<CompleteRequest>,
-    ) -> Result<Response<CompleteResponse>, Status> {
-        self.suffer("complete", CompleteResponse::default)
-            .await
-            .map(Response::new)
+    async fn complete(&self, _: Request<CompleteRequest>) -> Result<Response<CompleteResponse>, Status> {
+        self.suffer("complete", CompleteResponse::default).await.map(Response::new)
     }
 
-    async fn leaders(
-        &self,
-        _: Request<LeadersRequest>,
-    ) -> Result<Response<LeadersResponse>, Status> {
+    async fn leaders(&self, _: Request<LeadersRequest>) -> Result<Response<LeadersResponse>, Status> {
         self.suffer("leaders", || {
             let truth = self.truth.lock().unwrap();
-            let leaders = truth
-                .leaders
-                .iter()
-                .map(|(partition, endpoint, term)| PartitionLeader {
-                    partition: *partition,
-                    endpoint: endpoint.clone(),
-                    term: *term,
-                    node: 1,
-                });
-            LeadersResponse {
-                leaders: leaders.collect(),
-            }
+            let leaders = truth.leaders.iter().map(|(partition, endpoint, term)| PartitionLeader {
+                partition: *partition,
+                endpoint: endpoint.clone(),
+                term: *term,
+                node: 1,
+            });
+            LeadersResponse { leaders: leaders.collect() }
         })
         .await
         .map(Response::new)

@@ -38,8 +38,7 @@ async fn bosingak(scene: &Scene, arguments: &[&str]) -> Said {
 async fn json(scene: &Scene, arguments: &[&str]) -> Value {
     let said = bosingak(scene, &[arguments, &["-o", "json"]].concat()).await;
     assert_eq!(said.code, 0, "{arguments:?}: {}{}", said.out, said.error);
-    serde_json::from_str(&said.out)
-        .unwrap_or_else(|error| panic!("{arguments:?}: {error}: {}", said.out))
+    serde_json::from_str(&said.out).unwrap_or_else(|error| panic!("{arguments:?}: {error}: {}", said.out))
 }
 
 /// Every noun answers, for people and as JSON that parses; one trigger goes through its whole life by command line.
@@ -66,13 +65,7 @@ async fn the_command_line_does_a_whole_life() {
     .await;
     assert_eq!(scheduled["id"], "cli-1");
     assert_eq!(scheduled["due"], "2027-02-13T15:00:00Z", "{scheduled}");
-    json(
-        &scene,
-        &[
-            "trigger", "schedule", "--topic", "cli", "--id", "cli-2", "--in", "1h",
-        ],
-    )
-    .await;
+    json(&scene, &["trigger", "schedule", "--topic", "cli", "--id", "cli-2", "--in", "1h"]).await;
     let one = json(&scene, &["trigger", "get", "cli-1"]).await;
     assert_eq!(one["state"], "TRIGGER_STATE_SCHEDULED", "{one}");
     let list = json(&scene, &["trigger", "list", "--topic", "cli"]).await;
@@ -80,13 +73,8 @@ async fn the_command_line_does_a_whole_life() {
     json(&scene, &["trigger", "reschedule", "cli-2", "--in", "2h"]).await;
     json(&scene, &["trigger", "cancel", "cli-2"]).await;
     json(&scene, &["trigger", "run-now", "cli-1"]).await;
-    let worked = bosingak(
-        &scene,
-        &[
-            "executor", "run", "--topic", "cli", "--print", "--count", "1", "-o", "jsonl",
-        ],
-    )
-    .await;
+    let worked =
+        bosingak(&scene, &["executor", "run", "--topic", "cli", "--print", "--count", "1", "-o", "jsonl"]).await;
     assert_eq!(worked.code, 0, "{}{}", worked.out, worked.error);
     assert!(worked.out.contains("cli-1"), "{}", worked.out);
     let done = json(&scene, &["trigger", "get", "cli-1"]).await;
@@ -106,11 +94,7 @@ async fn the_command_line_does_a_whole_life() {
         json(&scene, arguments).await;
     }
     let status = json(&scene, &["cluster", "status"]).await;
-    assert_eq!(
-        status["partitions"].as_array().map(Vec::len),
-        Some(4),
-        "{status}"
-    );
+    assert_eq!(status["partitions"].as_array().map(Vec::len), Some(4), "{status}");
     let table = bosingak(&scene, &["trigger", "list"]).await;
     assert!(table.out.starts_with("ID"), "{}", table.out);
 }
@@ -120,37 +104,17 @@ async fn the_command_line_does_a_whole_life() {
 /// Red when every failure exits with 1.
 #[tokio::test]
 async fn failures_have_their_exit_codes() {
-    let scene = Scene::with(harness::cluster::Options {
-        nodes: 1,
-        ..Default::default()
-    })
-    .await
-    .unwrap();
-    json(
-        &scene,
-        &[
-            "trigger", "schedule", "--topic", "cli", "--id", "taken", "--in", "1h",
-        ],
-    )
-    .await;
+    let scene = Scene::with(harness::cluster::Options { nodes: 1, ..Default::default() }).await.unwrap();
+    json(&scene, &["trigger", "schedule", "--topic", "cli", "--id", "taken", "--in", "1h"]).await;
     let cases: [(&[&str], i32); 4] = [
         (&["trigger", "get", "nobody"], 3),
-        (
-            &[
-                "trigger", "schedule", "--topic", "cli", "--id", "taken", "--in", "2h",
-            ],
-            4,
-        ),
+        (&["trigger", "schedule", "--topic", "cli", "--id", "taken", "--in", "2h"], 4),
         (&["trigger", "schedule", "--topic", "a/b", "--in", "1h"], 2),
         (&["no-such-noun"], 2),
     ];
     for (arguments, code) in cases {
         let said = bosingak(&scene, arguments).await;
         assert_eq!(said.code, code, "{arguments:?}: {}{}", said.out, said.error);
-        assert!(
-            said.out.is_empty() && !said.error.is_empty(),
-            "{arguments:?}: {}",
-            said.out
-        );
+        assert!(said.out.is_empty() && !said.error.is_empty(), "{arguments:?}: {}", said.out);
     }
 }

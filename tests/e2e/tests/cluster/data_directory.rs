@@ -10,24 +10,16 @@ use harness::wait;
 /// Red when the identity file is not compared at start.
 #[tokio::test]
 async fn a_data_directory_of_somebody_else_is_refused() {
-    let options = Options {
-        nodes: 1,
-        ..Options::default()
-    };
+    let options = Options { nodes: 1, ..Options::default() };
     let mut cluster = Cluster::start(options).await.unwrap();
     cluster.kill(1).unwrap();
     let right = cluster.config(1, cluster.members());
     let named = "[cluster]\nname = \"another\"\n";
-    let other_node = right
-        .replace("id = 1\n", "id = 2\n")
-        .replace("[\"1=", "[\"2=");
+    let other_node = right.replace("id = 1\n", "id = 2\n").replace("[\"1=", "[\"2=");
     let cases = [
         ("another cluster", right.replace("[cluster]\n", named)),
         ("another node", other_node),
-        (
-            "another number of partitions",
-            right.replace("partitions = 4", "partitions = 8"),
-        ),
+        ("another number of partitions", right.replace("partitions = 4", "partitions = 8")),
     ];
     let identity = cluster.node(1).data().join("NODE");
     let written = std::fs::read_to_string(&identity).unwrap();
@@ -49,13 +41,7 @@ async fn is_refused(cluster: &Cluster, what: &str, config: &str) {
     std::fs::write(&log, "").unwrap();
     let process = std::sync::Mutex::new(cluster.spawn_with(1, config).unwrap());
     let status = wait::until("refusal", PATIENCE, || async {
-        process
-            .lock()
-            .unwrap()
-            .exited()
-            .ok()
-            .flatten()
-            .ok_or("still running")
+        process.lock().unwrap().exited().ok().flatten().ok_or("still running")
     })
     .await
     .unwrap();
@@ -63,8 +49,5 @@ async fn is_refused(cluster: &Cluster, what: &str, config: &str) {
     assert!(!status.success(), "{what}: {said}");
     assert!(!said.contains("panicked"), "{what}: {said}");
     let data = cluster.node(1).data();
-    assert!(
-        said.contains(&*data.to_string_lossy()),
-        "{what}: the directory is not named: {said}"
-    );
+    assert!(said.contains(&*data.to_string_lossy()), "{what}: the directory is not named: {said}");
 }

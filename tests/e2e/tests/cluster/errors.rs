@@ -40,152 +40,39 @@ fn local(date_time: &str, time_zone: &str) -> Option<v1::When> {
 /// Red when one check of `validate` is left out.
 #[tokio::test]
 async fn bad_fields_are_named() {
-    let scene = Scene::with(Options {
-        nodes: 1,
-        ..Options::default()
-    })
-    .await
-    .unwrap();
+    let scene = Scene::with(Options { nodes: 1, ..Options::default() }).await.unwrap();
     let good = || record::request("good", "good", in_ms(3_600_000));
     let cases: Vec<(&str, v1::ScheduleRequest)> = vec![
-        (
-            "id",
-            v1::ScheduleRequest {
-                id: "with space".into(),
-                ..good()
-            },
-        ),
-        (
-            "id",
-            v1::ScheduleRequest {
-                id: "x".repeat(129),
-                ..good()
-            },
-        ),
-        (
-            "id",
-            v1::ScheduleRequest {
-                id: "탁구".into(),
-                ..good()
-            },
-        ),
-        (
-            "namespace",
-            v1::ScheduleRequest {
-                namespace: "Upper".into(),
-                ..good()
-            },
-        ),
-        (
-            "topic",
-            v1::ScheduleRequest {
-                topic: String::new(),
-                ..good()
-            },
-        ),
-        (
-            "topic",
-            v1::ScheduleRequest {
-                topic: "a/b".into(),
-                ..good()
-            },
-        ),
-        (
-            "payload",
-            v1::ScheduleRequest {
-                payload: vec![0; (64 << 10) + 1].into(),
-                ..good()
-            },
-        ),
-        (
-            "shard_key",
-            v1::ScheduleRequest {
-                shard_key: "k".repeat(129),
-                ..good()
-            },
-        ),
+        ("id", v1::ScheduleRequest { id: "with space".into(), ..good() }),
+        ("id", v1::ScheduleRequest { id: "x".repeat(129), ..good() }),
+        ("id", v1::ScheduleRequest { id: "탁구".into(), ..good() }),
+        ("namespace", v1::ScheduleRequest { namespace: "Upper".into(), ..good() }),
+        ("topic", v1::ScheduleRequest { topic: String::new(), ..good() }),
+        ("topic", v1::ScheduleRequest { topic: "a/b".into(), ..good() }),
+        ("payload", v1::ScheduleRequest { payload: vec![0; (64 << 10) + 1].into(), ..good() }),
+        ("shard_key", v1::ScheduleRequest { shard_key: "k".repeat(129), ..good() }),
         (
             "labels",
-            v1::ScheduleRequest {
-                labels: (0..17).map(|n| (format!("k{n}"), String::new())).collect(),
-                ..good()
-            },
+            v1::ScheduleRequest { labels: (0..17).map(|n| (format!("k{n}"), String::new())).collect(), ..good() },
         ),
-        (
-            "when",
-            v1::ScheduleRequest {
-                when: None,
-                ..good()
-            },
-        ),
-        (
-            "when",
-            v1::ScheduleRequest {
-                when: Some(v1::When { when: None }),
-                ..good()
-            },
-        ),
-        (
-            "when",
-            v1::ScheduleRequest {
-                when: Some(record::at(in_ms(11 * YEAR_MS))),
-                ..good()
-            },
-        ),
-        (
-            "when",
-            v1::ScheduleRequest {
-                when: local("2027-02-14T00:00", "Asia/Nowhere"),
-                ..good()
-            },
-        ),
-        (
-            "when",
-            v1::ScheduleRequest {
-                when: local("2027-02-30T00:00", "Asia/Seoul"),
-                ..good()
-            },
-        ),
+        ("when", v1::ScheduleRequest { when: None, ..good() }),
+        ("when", v1::ScheduleRequest { when: Some(v1::When { when: None }), ..good() }),
+        ("when", v1::ScheduleRequest { when: Some(record::at(in_ms(11 * YEAR_MS))), ..good() }),
+        ("when", v1::ScheduleRequest { when: local("2027-02-14T00:00", "Asia/Nowhere"), ..good() }),
+        ("when", v1::ScheduleRequest { when: local("2027-02-30T00:00", "Asia/Seoul"), ..good() }),
         // Skipped, and doubled.
-        (
-            "when",
-            v1::ScheduleRequest {
-                when: local("2027-03-28T02:30", "Europe/Berlin"),
-                ..good()
-            },
-        ),
-        (
-            "when",
-            v1::ScheduleRequest {
-                when: local("2027-10-31T02:30", "Europe/Berlin"),
-                ..good()
-            },
-        ),
-        (
-            "priority",
-            v1::ScheduleRequest {
-                priority: 77,
-                ..good()
-            },
-        ),
+        ("when", v1::ScheduleRequest { when: local("2027-03-28T02:30", "Europe/Berlin"), ..good() }),
+        ("when", v1::ScheduleRequest { when: local("2027-10-31T02:30", "Europe/Berlin"), ..good() }),
+        ("priority", v1::ScheduleRequest { priority: 77, ..good() }),
         (
             "retry",
-            v1::ScheduleRequest {
-                retry: Some(v1::RetryPolicy {
-                    max_attempts: 101,
-                    ..Default::default()
-                }),
-                ..good()
-            },
+            v1::ScheduleRequest { retry: Some(v1::RetryPolicy { max_attempts: 101, ..Default::default() }), ..good() },
         ),
         (
             "late",
             v1::ScheduleRequest {
                 late: Some(v1::LatePolicy {
-                    skip_when_later_than: Some(prost_types::Duration {
-                        seconds: 0,
-                        nanos: 1,
-                    }),
+                    skip_when_later_than: Some(prost_types::Duration { seconds: 0, nanos: 1 }),
                 }),
                 ..good()
             },
@@ -195,17 +82,12 @@ async fn bad_fields_are_named() {
         let problem = refused(&scene, request.clone()).await;
         assert_eq!(problem.code, Code::InvalidArgument, "{field}: {problem}");
         assert_eq!(problem.domain, "bosingak", "{field}: {problem}");
-        let named = problem.fields.iter().any(|one| {
-            one == field
-                || one.starts_with(&format!("{field}."))
-                || one.starts_with(&format!("{field}["))
-        });
+        let named = problem
+            .fields
+            .iter()
+            .any(|one| one == field || one.starts_with(&format!("{field}.")) || one.starts_with(&format!("{field}[")));
         let beyond = problem.reason == "BEYOND_HORIZON";
-        assert!(
-            named || beyond && problem.message.contains("when"),
-            "{field}: {problem} names {:?}",
-            problem.fields
-        );
+        assert!(named || beyond && problem.message.contains("when"), "{field}: {problem} names {:?}", problem.fields);
     }
     // Nothing of that broke anything.
     scene.session(1).schedule(good()).await.unwrap();
@@ -217,74 +99,34 @@ async fn bad_fields_are_named() {
 /// Red when an expected generation is compared only if the trigger is of another caller.
 #[tokio::test]
 async fn refusals_have_their_codes() {
-    let scene = Scene::with(Options {
-        nodes: 1,
-        ..Options::default()
-    })
-    .await
-    .unwrap();
+    let scene = Scene::with(Options { nodes: 1, ..Options::default() }).await.unwrap();
     let session = scene.session(1);
     let unknown = session.cancel("default", "nobody").await.unwrap_err();
-    assert_eq!(
-        (unknown.code, unknown.reason.as_str()),
-        (Code::NotFound, "NOT_FOUND")
-    );
+    assert_eq!((unknown.code, unknown.reason.as_str()), (Code::NotFound, "NOT_FOUND"));
 
-    let scheduled = session
-        .schedule(record::request("one", "codes", in_ms(3_600_000)))
-        .await
-        .unwrap();
-    let stale = session
-        .reschedule("default", "one", in_ms(7_200_000), scheduled.generation + 1)
-        .await
-        .unwrap_err();
-    assert_eq!(
-        (stale.code, stale.reason.as_str()),
-        (Code::Aborted, "VERSION_MISMATCH")
-    );
+    let scheduled = session.schedule(record::request("one", "codes", in_ms(3_600_000))).await.unwrap();
+    let stale = session.reschedule("default", "one", in_ms(7_200_000), scheduled.generation + 1).await.unwrap_err();
+    assert_eq!((stale.code, stale.reason.as_str()), (Code::Aborted, "VERSION_MISMATCH"));
     session.cancel("default", "one").await.unwrap();
-    let ended = session
-        .reschedule("default", "one", in_ms(7_200_000), 0)
-        .await
-        .unwrap_err();
-    assert_eq!(
-        (ended.code, ended.reason.as_str()),
-        (Code::FailedPrecondition, "ALREADY_ENDED")
-    );
+    let ended = session.reschedule("default", "one", in_ms(7_200_000), 0).await.unwrap_err();
+    assert_eq!((ended.code, ended.reason.as_str()), (Code::FailedPrecondition, "ALREADY_ENDED"));
 
-    session
-        .schedule(record::request("two", "codes", in_ms(-1_000)))
-        .await
-        .unwrap();
+    session.schedule(record::request("two", "codes", in_ms(-1_000))).await.unwrap();
     let fired = session.cancel("default", "two").await.unwrap_err();
-    assert_eq!(
-        (fired.code, fired.reason.as_str()),
-        (Code::FailedPrecondition, "ALREADY_FIRED")
-    );
+    assert_eq!((fired.code, fired.reason.as_str()), (Code::FailedPrecondition, "ALREADY_FIRED"));
     let receipt = fired.receipt.expect("the receipt of what fired");
-    assert!(
-        receipt.fired.is_some() && receipt.fired_index > 0,
-        "{receipt:?}"
-    );
+    assert!(receipt.fired.is_some() && receipt.fired_index > 0, "{receipt:?}");
 
     let requeue = scene
         .caller
         .call(|channel| async move {
-            let request = v1::RequeueDeadLetterRequest {
-                namespace: "default".into(),
-                id: "two".into(),
-                ..Default::default()
-            };
-            caller::dead_letters(channel)
-                .requeue_dead_letter(request)
-                .await
+            let request =
+                v1::RequeueDeadLetterRequest { namespace: "default".into(), id: "two".into(), ..Default::default() };
+            caller::dead_letters(channel).requeue_dead_letter(request).await
         })
         .await
         .unwrap_err();
-    assert_eq!(
-        (requeue.code, requeue.reason.as_str()),
-        (Code::FailedPrecondition, "NOT_DEAD_LETTERED")
-    );
+    assert_eq!((requeue.code, requeue.reason.as_str()), (Code::FailedPrecondition, "NOT_DEAD_LETTERED"));
 
     let items = vec![
         record::request("batch-ok", "codes", in_ms(3_600_000)),
@@ -292,29 +134,15 @@ async fn refusals_have_their_codes() {
         record::request("batch-fine", "codes", in_ms(3_600_000)),
     ];
     let channel = caller::channel(&scene.cluster.node(1).endpoint()).unwrap();
-    let answer = caller::scheduler(channel.clone())
-        .batch_schedule(v1::BatchScheduleRequest { items })
-        .await
-        .unwrap();
+    let answer = caller::scheduler(channel.clone()).batch_schedule(v1::BatchScheduleRequest { items }).await.unwrap();
     let results = answer.into_inner().results;
-    let is_ok: Vec<bool> = results
-        .iter()
-        .map(|one| matches!(one.result, Some(v1::batch_schedule_result::Result::Ok(_))))
-        .collect();
+    let is_ok: Vec<bool> =
+        results.iter().map(|one| matches!(one.result, Some(v1::batch_schedule_result::Result::Ok(_)))).collect();
     assert_eq!(is_ok, [true, false, true]);
 
     // A token nobody made, and a request that is none.
-    let list = v1::ListRequest {
-        namespace: "default".into(),
-        page_token: "nonsense".into(),
-        ..Default::default()
-    };
-    let problem = Problem::from(
-        caller::scheduler(channel.clone())
-            .list(list)
-            .await
-            .unwrap_err(),
-    );
+    let list = v1::ListRequest { namespace: "default".into(), page_token: "nonsense".into(), ..Default::default() };
+    let problem = Problem::from(caller::scheduler(channel.clone()).list(list).await.unwrap_err());
     assert_eq!(problem.code, Code::InvalidArgument, "{problem}");
     let cancel = v1::CancelRequest {
         namespace: "default".into(),
@@ -323,10 +151,7 @@ async fn refusals_have_their_codes() {
         ..Default::default()
     };
     let problem = Problem::from(caller::scheduler(channel).cancel(cancel).await.unwrap_err());
-    assert_eq!(
-        (problem.code, problem.fields),
-        (Code::InvalidArgument, vec!["request_id".to_owned()])
-    );
+    assert_eq!((problem.code, problem.fields), (Code::InvalidArgument, vec!["request_id".to_owned()]));
 }
 
 /// A watch cannot go on from a cursor its node no longer knows: OUT_OF_RANGE, and a new watch works.
@@ -334,25 +159,11 @@ async fn refusals_have_their_codes() {
 /// Red when a cursor of another process is taken for a position.
 #[tokio::test]
 async fn a_stale_cursor_is_out_of_range() {
-    let mut scene = Scene::with(Options {
-        nodes: 1,
-        partitions: 1,
-        ..Options::default()
-    })
-    .await
-    .unwrap();
+    let mut scene = Scene::with(Options { nodes: 1, partitions: 1, ..Options::default() }).await.unwrap();
     scene.schedule("watched", 3, in_ms(3_600_000)).await;
-    let watch = |cursor: String| v1::WatchRequest {
-        namespace: "default".into(),
-        cursor,
-        ..Default::default()
-    };
+    let watch = |cursor: String| v1::WatchRequest { namespace: "default".into(), cursor, ..Default::default() };
     let channel = caller::channel(&scene.cluster.node(1).endpoint()).unwrap();
-    let mut events = caller::scheduler(channel)
-        .watch(watch(String::new()))
-        .await
-        .unwrap()
-        .into_inner();
+    let mut events = caller::scheduler(channel).watch(watch(String::new())).await.unwrap().into_inner();
     let mut cursor = String::new();
     let mut listed = 0;
     while let Some(event) = events.message().await.unwrap() {
@@ -376,9 +187,5 @@ async fn a_stale_cursor_is_out_of_range() {
             Ok(event) => panic!("resumed with {event:?}"),
         },
     };
-    assert_eq!(
-        (problem.code, problem.reason.as_str()),
-        (Code::OutOfRange, "STALE_CURSOR"),
-        "{problem}"
-    );
+    assert_eq!((problem.code, problem.reason.as_str()), (Code::OutOfRange, "STALE_CURSOR"), "{problem}");
 }

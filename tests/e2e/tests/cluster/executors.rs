@@ -42,23 +42,13 @@ pub async fn short_leases(scene: &Scene, topic: &str, max_attempts: u32) {
 async fn trigger_whose_executor_dies_every_time_reaches_the_dead_letters_across_a_failover() {
     let mut scene = Scene::three().await.unwrap();
     short_leases(&scene, "poison", 3).await;
-    scene
-        .session(1)
-        .schedule(record::request("poison-0", "poison", in_ms(0)))
-        .await
-        .unwrap();
+    scene.session(1).schedule(record::request("poison-0", "poison", in_ms(0))).await.unwrap();
     for attempt in 1..=3u32 {
         // Started anew for every attempt, and gone as soon as it has the trigger.
-        let victim = scene
-            .worker(&format!("victim-{attempt}"), "poison", |_| Act::Hold)
-            .await
-            .unwrap();
+        let victim = scene.worker(&format!("victim-{attempt}"), "poison", |_| Act::Hold).await.unwrap();
         scene
             .until("delivery of the next attempt", PATIENCE, |history| {
-                history
-                    .deliveries
-                    .iter()
-                    .any(|delivery| delivery.attempt == attempt)
+                history.deliveries.iter().any(|delivery| delivery.attempt == attempt)
             })
             .await
             .unwrap();
@@ -71,14 +61,8 @@ async fn trigger_whose_executor_dies_every_time_reaches_the_dead_letters_across_
         }
     }
     let dead = wait::until("death of the trigger", PATIENCE, || async {
-        let trigger = record::get(&scene.caller, "default", "poison-0")
-            .await
-            .map_err(|problem| problem.to_string())?;
-        if trigger.state() == v1::TriggerState::DeadLettered {
-            Ok(trigger)
-        } else {
-            Err(format!("{trigger:?}"))
-        }
+        let trigger = record::get(&scene.caller, "default", "poison-0").await.map_err(|problem| problem.to_string())?;
+        if trigger.state() == v1::TriggerState::DeadLettered { Ok(trigger) } else { Err(format!("{trigger:?}")) }
     })
     .await
     .unwrap();
@@ -97,11 +81,7 @@ async fn polling_and_completing_by_single_calls() {
     let mut done = std::collections::BTreeSet::new();
     let deadline = std::time::Instant::now() + PATIENCE;
     while done.len() < 40 {
-        assert!(
-            std::time::Instant::now() < deadline,
-            "{} of 40 polled",
-            done.len()
-        );
+        assert!(std::time::Instant::now() < deadline, "{} of 40 polled", done.len());
         for node in scene.cluster.nodes() {
             let channel = caller::channel(&node.endpoint()).unwrap();
             let request = v1::PollRequest {
@@ -111,19 +91,11 @@ async fn polling_and_completing_by_single_calls() {
                 max: 10,
                 wait: Some(clock::duration(Duration::from_millis(200))),
             };
-            let polled = caller::executor(channel.clone())
-                .poll(request)
-                .await
-                .unwrap()
-                .into_inner();
+            let polled = caller::executor(channel.clone()).poll(request).await.unwrap().into_inner();
             let outcomes: Vec<v1::DeliveryOutcome> = (0..)
                 .zip(polled.deliveries)
                 .map(|(sequence, delivery)| {
-                    assert!(
-                        done.insert(delivery.id.clone()),
-                        "{} was polled twice",
-                        delivery.id
-                    );
+                    assert!(done.insert(delivery.id.clone()), "{} was polled twice", delivery.id);
                     v1::DeliveryOutcome {
                         namespace: delivery.namespace,
                         id: delivery.id,
@@ -140,15 +112,8 @@ async fn polling_and_completing_by_single_calls() {
                 continue;
             }
             let count = outcomes.len();
-            let request = v1::CompleteRequest {
-                executor: "poller".into(),
-                outcomes,
-            };
-            let answer = caller::executor(channel)
-                .complete(request)
-                .await
-                .unwrap()
-                .into_inner();
+            let request = v1::CompleteRequest { executor: "poller".into(), outcomes };
+            let answer = caller::executor(channel).complete(request).await.unwrap().into_inner();
             assert_eq!(answer.results.len(), count);
             for result in answer.results {
                 assert_eq!(result.verdict(), v1::OutcomeVerdict::Accepted, "{result:?}");
@@ -156,9 +121,7 @@ async fn polling_and_completing_by_single_calls() {
         }
     }
     for number in 0..40 {
-        let trigger = record::get(&scene.caller, "default", &format!("polled-{number}"))
-            .await
-            .unwrap();
+        let trigger = record::get(&scene.caller, "default", &format!("polled-{number}")).await.unwrap();
         assert_eq!(trigger.state(), v1::TriggerState::Completed);
     }
 }

@@ -21,12 +21,7 @@ async fn leader_killed_in_the_middle_of_a_burst() {
     let _two = scene.worker("e2", "burst", |_| Act::Succeed).await.unwrap();
     scene.schedule("burst", 4_000, in_ms(2_500)).await;
     let leader = scene.cluster.busiest_leader().await.unwrap();
-    scene
-        .until("first completions", PATIENCE, |history| {
-            history.completions.len() >= 50
-        })
-        .await
-        .unwrap();
+    scene.until("first completions", PATIENCE, |history| history.completions.len() >= 50).await.unwrap();
     scene.cluster.kill(leader).unwrap();
     let at_the_kill = scene.recorder.look(|history| history.count().completions);
     scene.finished().await.unwrap();
@@ -49,22 +44,14 @@ async fn random_nodes_killed_under_load() {
     let (caller, recorder) = (scene.cluster.caller().unwrap(), scene.recorder.clone());
     let stop = AtomicBool::new(false);
     let load = join_all((0..8u64).map(|client| {
-        let session = record::Session {
-            caller: &caller,
-            recorder: &recorder,
-            client,
-        };
+        let session = record::Session { caller: &caller, recorder: &recorder, client };
         let stop = &stop;
         async move {
             let mut turn = 0u64;
             while !stop.load(Ordering::Relaxed) {
                 let id = format!("chaos-{client}-{turn}");
                 let due_ms = in_ms(i64::try_from(turn * 37 % 900).unwrap());
-                if session
-                    .schedule(record::request(&id, "chaos", due_ms))
-                    .await
-                    .is_ok()
-                {
+                if session.schedule(record::request(&id, "chaos", due_ms)).await.is_ok() {
                     match turn % 5 {
                         0 => drop(session.cancel("default", &id).await),
                         1 => drop(session.reschedule("default", &id, due_ms + 300, 0).await),
@@ -96,26 +83,14 @@ async fn random_nodes_killed_under_load() {
         stop.store(true, Ordering::Relaxed);
     };
     let (turns, ()) = futures::future::join(load, kills).await;
-    assert!(
-        turns.iter().sum::<u64>() > 300,
-        "too little load: {turns:?}"
-    );
+    assert!(turns.iter().sum::<u64>() > 300, "too little load: {turns:?}");
     let settled = |history: &checkers::History| {
         use checkers::history::State;
-        history
-            .final_reads
-            .values()
-            .all(|read| read.state != State::Scheduled && read.state != State::Fired)
+        history.final_reads.values().all(|read| read.state != State::Scheduled && read.state != State::Fired)
     };
     wait::until("end of every trigger", PATIENCE, || async {
-        record::final_reads(&scene.caller, &scene.recorder)
-            .await
-            .map_err(|problem| problem.to_string())?;
-        if scene.recorder.look(settled) {
-            Ok(())
-        } else {
-            Err("not all ended".to_owned())
-        }
+        record::final_reads(&scene.caller, &scene.recorder).await.map_err(|problem| problem.to_string())?;
+        if scene.recorder.look(settled) { Ok(()) } else { Err("not all ended".to_owned()) }
     })
     .await
     .unwrap();
@@ -127,16 +102,8 @@ async fn random_nodes_killed_under_load() {
 /// Red when the dispatcher sends without asking whether its lease is still acknowledged by a majority.
 #[tokio::test]
 async fn old_leader_after_sigstop_delivers_nothing() {
-    let mut scene = Scene::with(Options {
-        partitions: 1,
-        ..Options::default()
-    })
-    .await
-    .unwrap();
-    let _worker = scene
-        .worker("e1", "fenced", |_| Act::Succeed)
-        .await
-        .unwrap();
+    let mut scene = Scene::with(Options { partitions: 1, ..Options::default() }).await.unwrap();
+    let _worker = scene.worker("e1", "fenced", |_| Act::Succeed).await.unwrap();
     scene.schedule("fenced", 300, in_ms(2_000)).await;
     let old = scene.cluster.busiest_leader().await.unwrap();
     let old_term = scene.cluster.status(old).await.unwrap().partitions[0].term;
@@ -149,18 +116,10 @@ async fn old_leader_after_sigstop_delivers_nothing() {
     scene.schedule("fenced-after", 1, in_ms(60_000)).await;
     let cluster = &scene.cluster;
     wait::until("old leader that follows", PATIENCE, || async move {
-        let status = cluster
-            .status(old)
-            .await
-            .map_err(|status| status.to_string())?;
+        let status = cluster.status(old).await.map_err(|status| status.to_string())?;
         let partition = &status.partitions[0];
-        let fresh =
-            partition.term > old_term && partition.applied_index == partition.last_log_index;
-        if fresh {
-            Ok(())
-        } else {
-            Err(format!("{partition:?}"))
-        }
+        let fresh = partition.term > old_term && partition.applied_index == partition.last_log_index;
+        if fresh { Ok(()) } else { Err(format!("{partition:?}")) }
     })
     .await
     .unwrap();
@@ -171,13 +130,7 @@ async fn old_leader_after_sigstop_delivers_nothing() {
             .filter(|delivery| delivery.received_us > resumed_us && delivery.token.term <= old_term)
             .collect();
         assert!(stale.is_empty(), "the old leader delivered {stale:?}");
-        assert!(
-            history
-                .deliveries
-                .iter()
-                .all(|delivery| delivery.token.term > old_term),
-            "delivered before the stop"
-        );
+        assert!(history.deliveries.iter().all(|delivery| delivery.token.term > old_term), "delivered before the stop");
     });
     scene.verdict(&Allowed::default()).await;
 }
@@ -192,26 +145,15 @@ async fn hello_adopts_leases_no_redelivery_of_what_is_still_being_worked_on() {
     let mine = scene.worker("e1", "slow", |_| Act::Hold).await.unwrap();
     let lost = scene.worker("e2", "slow", |_| Act::Hold).await.unwrap();
     scene.schedule("slow", 60, in_ms(300)).await;
-    scene
-        .until("delivery of everything", PATIENCE, |history| {
-            history.deliveries.len() == 60
-        })
-        .await
-        .unwrap();
+    scene.until("delivery of everything", PATIENCE, |history| history.deliveries.len() == 60).await.unwrap();
     let held_by = |name: &str| -> Vec<String> {
         scene.recorder.look(|history| {
-            let of = history
-                .deliveries
-                .iter()
-                .filter(|delivery| delivery.executor == name);
+            let of = history.deliveries.iter().filter(|delivery| delivery.executor == name);
             of.map(|delivery| delivery.trigger.id.clone()).collect()
         })
     };
     let (kept, orphaned) = (held_by("e1"), held_by("e2"));
-    assert!(
-        !kept.is_empty() && !orphaned.is_empty(),
-        "one executor got everything"
-    );
+    assert!(!kept.is_empty() && !orphaned.is_empty(), "one executor got everything");
 
     let leader = scene.cluster.busiest_leader().await.unwrap();
     let ours: Vec<u32> = scene
@@ -229,33 +171,17 @@ async fn hello_adopts_leases_no_redelivery_of_what_is_still_being_worked_on() {
     // Whatever the dead executor held at the dead leader comes again; by then so would the rest.
     let expected: Vec<String> = orphaned.iter().filter(|id| moved(id)).cloned().collect();
     scene
-        .until(
-            "redelivery of what the dead executor held",
-            Duration::from_secs(60),
-            |history| {
-                expected.iter().all(|id| {
-                    history
-                        .deliveries
-                        .iter()
-                        .filter(|delivery| delivery.trigger.id == *id)
-                        .count()
-                        == 2
-                })
-            },
-        )
+        .until("redelivery of what the dead executor held", Duration::from_secs(60), |history| {
+            expected
+                .iter()
+                .all(|id| history.deliveries.iter().filter(|delivery| delivery.trigger.id == *id).count() == 2)
+        })
         .await
         .unwrap();
     scene.recorder.look(|history| {
         for id in kept.iter().filter(|id| moved(id)) {
-            let count = history
-                .deliveries
-                .iter()
-                .filter(|delivery| delivery.trigger.id == *id)
-                .count();
-            assert_eq!(
-                count, 1,
-                "{id} was delivered again though it was being worked on"
-            );
+            let count = history.deliveries.iter().filter(|delivery| delivery.trigger.id == *id).count();
+            assert_eq!(count, 1, "{id} was delivered again though it was being worked on");
         }
     });
     for id in kept.iter().chain(&orphaned) {
@@ -265,17 +191,13 @@ async fn hello_adopts_leases_no_redelivery_of_what_is_still_being_worked_on() {
         // What comes only now, after its lease at a living leader ran out, is finished as well.
         orphaned.iter().for_each(|id| mine.finish(id, Act::Succeed));
     };
-    wait::until(
-        "completion of everything",
-        Duration::from_secs(60),
-        || async {
-            finish();
-            match scene.recorder.look(record::unfinished) {
-                0 => Ok(()),
-                left => Err(left),
-            }
-        },
-    )
+    wait::until("completion of everything", Duration::from_secs(60), || async {
+        finish();
+        match scene.recorder.look(record::unfinished) {
+            0 => Ok(()),
+            left => Err(left),
+        }
+    })
     .await
     .unwrap();
     scene.cluster.spawn(leader).unwrap();

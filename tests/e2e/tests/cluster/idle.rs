@@ -37,12 +37,7 @@ async fn written(scene: &mut Scene) -> Written {
         .into_iter()
         .map(|partition| (partition.partition, partition.last_log_index))
         .collect();
-    let bytes = scene
-        .cluster
-        .nodes()
-        .iter()
-        .map(|node| (node.id, size(&node.data().join("log"))))
-        .collect();
+    let bytes = scene.cluster.nodes().iter().map(|node| (node.id, size(&node.data().join("log")))).collect();
     (indices, bytes)
 }
 
@@ -55,18 +50,12 @@ async fn wait_until_quiet(scene: &mut Scene) -> Written {
         if now == before {
             return now;
         }
-        assert!(
-            Instant::now() < deadline,
-            "never quiet: {before:?} then {now:?}"
-        );
+        assert!(Instant::now() < deadline, "never quiet: {before:?} then {now:?}");
         before = now;
     }
 }
 
 fn size(directory: &Path) -> u64 {
     let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
-    entries
-        .filter_map(|entry| entry.metadata().ok())
-        .map(|metadata| metadata.len())
-        .sum()
+    entries.filter_map(|entry| entry.metadata().ok()).map(|metadata| metadata.len()).sum()
 }

@@ -2,6 +2,7 @@
 
 use checkers::Options as Allowed;
 use e2e::{PATIENCE, Scene, in_ms};
+use harness::caller::Caller;
 use harness::worker::Act;
 use harness::{caller, wait};
 use proto::admin::v1 as admin;
@@ -12,18 +13,12 @@ use proto::admin::v1 as admin;
 #[tokio::test]
 async fn a_node_is_added_and_another_removed() {
     let mut scene = Scene::three().await.unwrap();
-    let _worker = scene
-        .worker("e1", "moving", |_| Act::Succeed)
-        .await
-        .unwrap();
+    let _worker = scene.worker("e1", "moving", |_| Act::Succeed).await.unwrap();
     scene.schedule("moving", 300, in_ms(500)).await;
     let new = scene.cluster.start_joiner().await.unwrap();
     let node = scene.cluster.node(new);
-    let add = admin::AddNodeRequest {
-        node: new,
-        endpoint: node.client.to_string(),
-        peer_endpoint: node.peers.to_string(),
-    };
+    let add =
+        admin::AddNodeRequest { node: new, endpoint: node.client.to_string(), peer_endpoint: node.peers.to_string() };
     let added = scene
         .caller
         .call(|channel| {
@@ -32,51 +27,26 @@ async fn a_node_is_added_and_another_removed() {
         })
         .await
         .unwrap();
-    assert!(
-        added
-            .partitions
-            .iter()
-            .all(|partition| partition.voters.contains(&new)),
-        "{added:?}"
-    );
+    assert!(added.partitions.iter().all(|partition| partition.voters.contains(&new)), "{added:?}");
     scene.schedule("between", 100, in_ms(3_600_000)).await;
-    let removed = scene
-        .caller
-        .call(|channel| async move {
-            caller::cluster(channel)
-                .remove_node(admin::RemoveNodeRequest { node: 1 })
-                .await
-        })
+    // Told to one that stays: what the removed node knows ends with its removal.
+    let staying = Caller::new(&[scene.cluster.node(2).endpoint()]).unwrap();
+    let removed = staying
+        .call(|channel| async move { caller::cluster(channel).remove_node(admin::RemoveNodeRequest { node: 1 }).await })
         .await
         .unwrap();
-    assert!(
-        removed
-            .partitions
-            .iter()
-            .all(|partition| !partition.voters.contains(&1)),
-        "{removed:?}"
-    );
+    assert!(removed.partitions.iter().all(|partition| partition.voters == [2, 3, new]), "{removed:?}");
     scene.cluster.kill(1).unwrap();
     // Two of the three that are left are a quorum, the new one among them.
     scene.cluster.ready().await.unwrap();
     scene.cluster.kill(2).unwrap();
     let cluster = &scene.cluster;
-    wait::until("leaders among the two that are left", PATIENCE, || {
-        cluster.agreed()
-    })
-    .await
-    .unwrap();
+    wait::until("leaders among the two that are left", PATIENCE, || cluster.agreed()).await.unwrap();
     let _second = scene.worker("e2", "after", |_| Act::Succeed).await.unwrap();
     scene.schedule("after", 100, in_ms(200)).await;
     scene
         .until("completion of both topics", PATIENCE, |history| {
-            let done = |topic: &str| {
-                history
-                    .completions
-                    .iter()
-                    .filter(|one| one.trigger.id.starts_with(topic))
-                    .count()
-            };
+            let done = |topic: &str| history.completions.iter().filter(|one| one.trigger.id.starts_with(topic)).count();
             done("moving-") >= 300 && done("after-") >= 100
         })
         .await
@@ -93,11 +63,7 @@ async fn a_drained_node_leads_nothing() {
     let _worker = scene.worker("e1", "drain", |_| Act::Succeed).await.unwrap();
     let leader = scene.cluster.busiest_leader().await.unwrap();
     let drain = |undo| admin::DrainNodeRequest { node: leader, undo };
-    scene
-        .caller
-        .call(|channel| async move { caller::cluster(channel).drain_node(drain(false)).await })
-        .await
-        .unwrap();
+    scene.caller.call(|channel| async move { caller::cluster(channel).drain_node(drain(false)).await }).await.unwrap();
     let leaders = scene.cluster.leaders().await.unwrap();
     assert!(leaders.values().all(|node| *node != leader), "{leaders:?}");
     scene.schedule("drain", 200, in_ms(200)).await;
@@ -107,21 +73,12 @@ async fn a_drained_node_leads_nothing() {
     scene.schedule("drained", 50, in_ms(3_600_000)).await;
     scene.cluster.spawn(leader).unwrap();
     scene.cluster.ready().await.unwrap();
-    scene
-        .caller
-        .call(|channel| async move { caller::cluster(channel).drain_node(drain(true)).await })
-        .await
-        .unwrap();
+    scene.caller.call(|channel| async move { caller::cluster(channel).drain_node(drain(true)).await }).await.unwrap();
     let target = leader;
     scene
         .caller
         .call(|channel| async move {
-            caller::cluster(channel)
-                .transfer_leader(admin::TransferLeaderRequest {
-                    partition: 0,
-                    to: target,
-                })
-                .await
+            caller::cluster(channel).transfer_leader(admin::TransferLeaderRequest { partition: 0, to: target }).await
         })
         .await
         .unwrap();

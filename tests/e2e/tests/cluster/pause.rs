@@ -7,10 +7,7 @@ use harness::{caller, record};
 use proto::v1;
 
 async fn pause(scene: &Scene, topic: &str) -> v1::Topic {
-    let request = v1::PauseTopicRequest {
-        namespace: "default".into(),
-        name: topic.into(),
-    };
+    let request = v1::PauseTopicRequest { namespace: "default".into(), name: topic.into() };
     let answer = scene
         .caller
         .call(|channel| {
@@ -23,10 +20,7 @@ async fn pause(scene: &Scene, topic: &str) -> v1::Topic {
 }
 
 async fn resume(scene: &Scene, topic: &str) -> v1::Topic {
-    let request = v1::ResumeTopicRequest {
-        namespace: "default".into(),
-        name: topic.into(),
-    };
+    let request = v1::ResumeTopicRequest { namespace: "default".into(), name: topic.into() };
     let answer = scene
         .caller
         .call(|channel| {
@@ -53,12 +47,7 @@ async fn paused_topic_due_triggers_can_still_be_cancelled() {
     scene.schedule("free", 20, in_ms(1_000)).await;
     scene
         .until("completion of the other topic", e2e::PATIENCE, |history| {
-            history
-                .completions
-                .iter()
-                .filter(|one| one.trigger.id.starts_with("free-"))
-                .count()
-                == 20
+            history.completions.iter().filter(|one| one.trigger.id.starts_with("free-")).count() == 20
         })
         .await
         .unwrap();
@@ -72,21 +61,13 @@ async fn paused_topic_due_triggers_can_still_be_cancelled() {
     );
     for number in 0..10 {
         let id = format!("held-{number}");
-        assert_eq!(
-            scene.session(1).get("default", &id).await.unwrap().state(),
-            v1::TriggerState::Scheduled
-        );
+        assert_eq!(scene.session(1).get("default", &id).await.unwrap().state(), v1::TriggerState::Scheduled);
         scene.session(1).cancel("default", &id).await.unwrap();
     }
     assert!(!resume(&scene, "held").await.paused);
     scene
         .until("completion of the rest", e2e::PATIENCE, |history| {
-            history
-                .completions
-                .iter()
-                .filter(|one| one.trigger.id.starts_with("held-"))
-                .count()
-                == 10
+            history.completions.iter().filter(|one| one.trigger.id.starts_with("held-")).count() == 10
         })
         .await
         .unwrap();
@@ -99,30 +80,17 @@ async fn paused_topic_due_triggers_can_still_be_cancelled() {
 #[tokio::test]
 async fn a_topic_without_executors_delays_no_other() {
     let scene = Scene::three().await.unwrap();
-    let _worker = scene
-        .worker("e1", "served", |_| Act::Succeed)
-        .await
-        .unwrap();
+    let _worker = scene.worker("e1", "served", |_| Act::Succeed).await.unwrap();
     scene.schedule("nobody", 200, in_ms(300)).await;
     scene.schedule("served", 50, in_ms(400)).await;
     scene
-        .until("completion of the served topic", e2e::PATIENCE, |history| {
-            history.completions.len() == 50
-        })
+        .until("completion of the served topic", e2e::PATIENCE, |history| history.completions.len() == 50)
         .await
         .unwrap();
-    let waiting = record::get(&scene.caller, "default", "nobody-0")
-        .await
-        .unwrap();
-    assert_eq!(
-        (waiting.state(), waiting.delivered),
-        (v1::TriggerState::Fired, false)
-    );
+    let waiting = record::get(&scene.caller, "default", "nobody-0").await.unwrap();
+    assert_eq!((waiting.state(), waiting.delivered), (v1::TriggerState::Fired, false));
     // And is served as soon as somebody comes.
-    let _late = scene
-        .worker("e2", "nobody", |_| Act::Succeed)
-        .await
-        .unwrap();
+    let _late = scene.worker("e2", "nobody", |_| Act::Succeed).await.unwrap();
     scene.finished().await.unwrap();
     scene.verdict(&Allowed::default()).await;
 }

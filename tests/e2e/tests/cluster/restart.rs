@@ -18,12 +18,7 @@ async fn all_three_killed_at_once_and_restarted() {
     let worker = scene.worker("e1", "all", |_| Act::Succeed).await.unwrap();
     scene.schedule("all", 3_000, in_ms(2_000)).await;
     scene.schedule("later", 500, in_ms(3_600_000)).await;
-    scene
-        .until("first completions", PATIENCE, |history| {
-            history.completions.len() >= 50
-        })
-        .await
-        .unwrap();
+    scene.until("first completions", PATIENCE, |history| history.completions.len() >= 50).await.unwrap();
     scene.cluster.kill_all().unwrap();
     for id in scene.cluster.ids() {
         scene.cluster.spawn(id).unwrap();
@@ -31,11 +26,7 @@ async fn all_three_killed_at_once_and_restarted() {
     scene.cluster.ready().await.unwrap();
     scene
         .until("completion of the burst", PATIENCE, |history| {
-            let mut done: Vec<&str> = history
-                .completions
-                .iter()
-                .map(|one| one.trigger.id.as_str())
-                .collect();
+            let mut done: Vec<&str> = history.completions.iter().map(|one| one.trigger.id.as_str()).collect();
             done.sort_unstable();
             done.dedup();
             done.len() == 3_000
@@ -59,20 +50,13 @@ async fn torn_last_log_record() {
         scene.schedule(&topic, 200, in_ms(3_600_000)).await;
         scene.cluster.kill(node).unwrap();
         // The other two acknowledge these, and with them everything before.
-        scene
-            .schedule(&format!("{topic}-without"), 40, in_ms(3_600_000))
-            .await;
+        scene.schedule(&format!("{topic}-without"), 40, in_ms(3_600_000)).await;
         tear(&scene.cluster.node(node).data(), torn_bytes);
         scene.cluster.spawn(node).unwrap();
         scene.cluster.ready().await.unwrap();
     }
     scene.schedule("torn", 50, in_ms(100)).await;
-    scene
-        .until("completion of what came last", PATIENCE, |history| {
-            history.completions.len() >= 50
-        })
-        .await
-        .unwrap();
+    scene.until("completion of what came last", PATIENCE, |history| history.completions.len() >= 50).await.unwrap();
     scene.verdict(&Allowed::default()).await;
 }
 
@@ -83,17 +67,13 @@ fn tear(data: &Path, torn_bytes: usize) {
     let end = written(&bytes);
     assert!(end > torn_bytes, "{} holds {end} bytes", newest.display());
     let mut file = std::fs::File::options().write(true).open(&newest).unwrap();
-    file.seek(SeekFrom::Start((end - torn_bytes) as u64))
-        .unwrap();
+    file.seek(SeekFrom::Start((end - torn_bytes) as u64)).unwrap();
     file.write_all(&vec![0; torn_bytes]).unwrap();
 }
 
 /// Length without the zeros that were allocated ahead.
 fn written(bytes: &[u8]) -> usize {
-    bytes
-        .iter()
-        .rposition(|byte| *byte != 0)
-        .map_or(0, |at| at + 1)
+    bytes.iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1)
 }
 
 /// The segment of the log that was written last; segments are numbered.

@@ -47,31 +47,12 @@ pub(super) async fn run(
     mut orders: mpsc::UnboundedReceiver<Order>,
     connected: watch::Sender<bool>,
 ) {
-    let mut state = State {
-        setup,
-        partition,
-        held: HashMap::new(),
-        sequence: 0,
-        stream_term: 0,
-    };
+    let mut state = State { setup, partition, held: HashMap::new(), sequence: 0, stream_term: 0 };
     loop {
-        let leader = leaders
-            .borrow_and_update()
-            .get(&partition)
-            .cloned()
-            .unwrap_or_default();
+        let leader = leaders.borrow_and_update().get(&partition).cloned().unwrap_or_default();
         if let Some((to_server, mut from_server)) = state.open(&leader).await {
             state.stream_term = leader.term;
-            let ended = state
-                .serve(
-                    &leader,
-                    &to_server,
-                    &mut from_server,
-                    &mut leaders,
-                    &mut orders,
-                    &connected,
-                )
-                .await;
+            let ended = state.serve(&leader, &to_server, &mut from_server, &mut leaders, &mut orders, &connected).await;
             connected.send_replace(false);
             match ended {
                 Ended::Stopped => return,
@@ -99,21 +80,14 @@ impl State {
             namespace: self.setup.namespace.clone(),
             topics: self.setup.topics.clone(),
             partition: self.partition,
-            held: self
-                .held
-                .values()
-                .map(|held| lease(&held.reported))
-                .collect(),
+            held: self.held.values().map(|held| lease(&held.reported)).collect(),
             client: "harness".into(),
             max_in_flight: self.setup.max_in_flight,
         };
         drop(to_server.send(message(v1::work_request::Message::Hello(hello))));
         let mut client = caller::executor(channel);
         let opening = client.work(UnboundedReceiverStream::new(requests));
-        let opened = tokio::time::timeout(Duration::from_secs(2), opening)
-            .await
-            .ok()?
-            .ok()?;
+        let opened = tokio::time::timeout(Duration::from_secs(2), opening).await.ok()?.ok()?;
         Some((to_server, opened.into_inner()))
     }
 
@@ -170,20 +144,15 @@ impl State {
         match received {
             Message::Welcome(welcome) => {
                 let held = self.held.len();
-                self.setup.sink.welcomed(
-                    &self.setup.name,
-                    self.partition,
-                    held,
-                    welcome.adopted.len(),
-                );
+                self.setup.sink.welcomed(&self.setup.name, self.partition, held, welcome.adopted.len());
                 let adopted = |held: &Held| {
-                    welcome.adopted.iter().any(|lease| {
-                        lease.id == held.reported.id && lease.generation == held.reported.generation
-                    })
+                    welcome
+                        .adopted
+                        .iter()
+                        .any(|lease| lease.id == held.reported.id && lease.generation == held.reported.generation)
                 };
                 // Work that is done is reported whoever leads; work that is not, and was not adopted, is lost.
-                self.held
-                    .retain(|_, held| held.outcome.is_some() || adopted(held));
+                self.held.retain(|_, held| held.outcome.is_some() || adopted(held));
                 self.report(|held| held.outcome.is_some(), to_server);
                 connected.send_replace(true);
             }
@@ -199,9 +168,7 @@ impl State {
         let received_us = clock::now_us();
         let mut outcomes = Vec::with_capacity(deliveries.len());
         for delivery in deliveries {
-            self.setup
-                .sink
-                .delivered(&self.setup.name, &delivery, received_us);
+            self.setup.sink.delivered(&self.setup.name, &delivery, received_us);
             let act = (self.setup.script)(&delivery);
             self.sequence += 1;
             let (report, outcome) = said(&act);
@@ -233,13 +200,8 @@ impl State {
                 continue;
             };
             held.reported.stream_term = self.stream_term;
-            self.setup
-                .sink
-                .answered(&self.setup.name, &held.reported, &result, answered_us);
-            if matches!(
-                result.verdict(),
-                v1::OutcomeVerdict::Error | v1::OutcomeVerdict::Unspecified
-            ) {
+            self.setup.sink.answered(&self.setup.name, &held.reported, &result, answered_us);
+            if matches!(result.verdict(), v1::OutcomeVerdict::Error | v1::OutcomeVerdict::Unspecified) {
                 held.repeat = true;
             } else {
                 self.held.remove(&result.sequence);
@@ -247,19 +209,13 @@ impl State {
             }
         }
         if relieved > 0 {
-            let credit = v1::Credit {
-                deliveries: relieved,
-            };
+            let credit = v1::Credit { deliveries: relieved };
             drop(to_server.send(message(v1::work_request::Message::Credit(credit))));
         }
     }
 
     fn finish(&mut self, id: &str, act: &Act, to_server: &ToServer) {
-        for held in self
-            .held
-            .values_mut()
-            .filter(|held| held.reported.id == id && held.outcome.is_none())
-        {
+        for held in self.held.values_mut().filter(|held| held.reported.id == id && held.outcome.is_none()) {
             (held.reported.report, held.outcome) = said(act);
             held.repeat = true;
         }
@@ -295,9 +251,7 @@ impl State {
 }
 
 fn message(message: v1::work_request::Message) -> v1::WorkRequest {
-    v1::WorkRequest {
-        message: Some(message),
-    }
+    v1::WorkRequest { message: Some(message) }
 }
 
 fn send(outcomes: Vec<v1::DeliveryOutcome>, to_server: &ToServer) {

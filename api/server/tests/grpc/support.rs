@@ -1,7 +1,5 @@
 //! A server in the test's process, and what clients of it need.
 
-#![allow(dead_code, reason = "every test binary uses another part")]
-
 use std::time::Duration;
 
 use proto::v1;

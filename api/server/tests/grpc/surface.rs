@@ -1,0 +1,250 @@
+//! The calls beside the main road: batches, streams, polling, watching, forecast, health, metrics.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use proto::v1;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Code;
+
+use crate::support::{One, after, reason, success, until, within};
+
+const HOUR: Duration = Duration::from_secs(3_600);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_item_of_a_stream_is_answered() {
+    let one = One::start().await;
+    let (items, outgoing) = tokio::sync::mpsc::channel(16);
+    let mut answers =
+        within(one.scheduler().schedule_stream(ReceiverStream::new(outgoing))).await.expect("a stream").into_inner();
+    tokio::spawn(async move {
+        for sequence in 0..500u64 {
+            // Every tenth is wrong, and one has no item at all.
+            let id = if sequence % 10 == 9 { "with space".into() } else { format!("item-{sequence}") };
+            let item = (sequence != 0).then(|| after(&id, "t", HOUR));
+            items.send(v1::ScheduleStreamRequest { sequence, item }).await.expect("open");
+        }
+    });
+    let (mut accepted, mut refused) = (BTreeSet::new(), BTreeSet::new());
+    while let Some(answer) = within(answers.message()).await.expect("no error") {
+        match answer.result.expect("a result") {
+            v1::schedule_stream_response::Result::Ok(ok) => {
+                assert_eq!(ok.id, format!("item-{}", answer.sequence));
+                assert!(accepted.insert(answer.sequence));
+            }
+            v1::schedule_stream_response::Result::Error(error) => {
+                assert_eq!(server::status::reason_in(&error).as_deref(), Some("INVALID_FIELD"));
+                assert!(refused.insert(answer.sequence));
+            }
+        }
+    }
+    assert_eq!((accepted.len(), refused.len()), (449, 51));
+    one.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn items_of_a_batch_have_their_own_results() {
+    let one = One::start().await;
+    let mut client = one.scheduler();
+    let items = vec![after("a", "t", HOUR), after("b c", "t", HOUR), after("d", "t", HOUR)];
+    let results = client.batch_schedule(v1::BatchScheduleRequest { items }).await.expect("answered").into_inner();
+    use v1::batch_schedule_result::Result as Item;
+    let [Some(Item::Ok(_)), Some(Item::Error(error)), Some(Item::Ok(_))] =
+        [0, 1, 2].map(|place| results.results[place].result.clone())
+    else {
+        panic!("{results:?}");
+    };
+    assert_eq!(server::status::reason_in(&error).as_deref(), Some("INVALID_FIELD"));
+    assert!(error.message.contains("items[1].id"), "{}", error.message);
+
+    let cancel = |id: &str| v1::CancelRequest { id: id.into(), ..Default::default() };
+    let items = vec![cancel("a"), cancel("missing"), cancel("")];
+    let results = client.batch_cancel(v1::BatchCancelRequest { items }).await.expect("answered").into_inner();
+    let reasons = results.results.iter().map(|item| match &item.result {
+        Some(v1::batch_cancel_result::Result::Ok(_)) => "ok".to_string(),
+        Some(v1::batch_cancel_result::Result::Error(error)) => server::status::reason_in(error).expect("a reason"),
+        None => "none".into(),
+    });
+    assert_eq!(reasons.collect::<Vec<_>>(), ["ok", "NOT_FOUND", "INVALID_FIELD"]);
+    let empty = client.batch_schedule(v1::BatchScheduleRequest { items: Vec::new() }).await;
+    assert_eq!(reason(empty), (Code::InvalidArgument, "INVALID_FIELD".into()));
+    one.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn executors_without_streams_poll_and_complete() {
+    let one = One::start().await;
+    let mut client = one.executor();
+    for i in 0..10 {
+        one.scheduler().schedule(after(&format!("polled-{i}"), "poll", Duration::ZERO)).await.expect("scheduled");
+    }
+    let poll = v1::PollRequest {
+        executor: "poller".into(),
+        topics: vec!["poll".into()],
+        max: 4,
+        wait: Some(prost_types::Duration { seconds: 10, nanos: 0 }),
+        ..Default::default()
+    };
+    let mut done = BTreeSet::new();
+    while done.len() < 10 {
+        let deliveries = within(client.poll(poll.clone())).await.expect("answered").into_inner().deliveries;
+        assert!((1..=4).contains(&deliveries.len()), "{}", deliveries.len());
+        let outcomes = deliveries.iter().map(success).collect();
+        let complete = v1::CompleteRequest { executor: "poller".into(), outcomes };
+        let results = within(client.complete(complete)).await.expect("answered").into_inner().results;
+        for (delivery, result) in deliveries.iter().zip(&results) {
+            assert_eq!(result.verdict(), v1::OutcomeVerdict::Accepted, "{result:?}");
+            assert_eq!(result.sequence, delivery.generation);
+            assert!(done.insert(delivery.id.clone()), "{} came twice", delivery.id);
+        }
+    }
+    let nothing = v1::PollRequest { wait: None, ..poll.clone() };
+    assert!(within(client.poll(nothing)).await.expect("answered").into_inner().deliveries.is_empty());
+    let wrong = v1::PollRequest { max: 0, ..poll };
+    assert_eq!(reason(client.poll(wrong).await), (Code::InvalidArgument, "INVALID_FIELD".into()));
+    one.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_lists_then_tells_changes_and_resumes() {
+    let one = One::start().await;
+    let mut client = one.scheduler();
+    client.schedule(after("before", "seen", HOUR)).await.expect("scheduled");
+    client.schedule(after("other", "unseen", HOUR)).await.expect("scheduled");
+    let filter = v1::TriggerFilter { topic: "seen".into(), ..Default::default() };
+    let watch = v1::WatchRequest { filter: Some(filter), ..Default::default() };
+    let mut events = within(client.watch(watch.clone())).await.expect("a stream").into_inner();
+    let mut next = async || within(events.message()).await.expect("no error").expect("not ended");
+    let listed = next().await;
+    assert_eq!(listed.kind(), v1::WatchEventKind::Listed);
+    assert_eq!(listed.trigger.expect("a trigger").id, "before");
+    let synced = next().await;
+    assert_eq!(synced.kind(), v1::WatchEventKind::Synced);
+
+    client.schedule(after("during", "seen", Duration::from_millis(30))).await.expect("scheduled");
+    client.schedule(after("other-2", "unseen", HOUR)).await.expect("scheduled");
+    let mut states = Vec::new();
+    while states.last() != Some(&v1::TriggerState::Fired) {
+        let event = next().await;
+        assert_eq!(event.kind(), v1::WatchEventKind::Changed);
+        let trigger = event.trigger.expect("a trigger");
+        assert_eq!(trigger.id, "during");
+        states.push(trigger.state());
+    }
+    states.dedup();
+    assert_eq!(states, [v1::TriggerState::Scheduled, v1::TriggerState::Fired]);
+
+    // From where the list ended: the same changes again, and nothing of the list.
+    let resumed = v1::WatchRequest { cursor: synced.cursor, ..watch.clone() };
+    let mut events = within(client.watch(resumed)).await.expect("a stream").into_inner();
+    let first = within(events.message()).await.expect("no error").expect("not ended");
+    assert_eq!((first.kind(), first.trigger.expect("a trigger").id), (v1::WatchEventKind::Changed, "during".into()));
+    let wrong = v1::WatchRequest { cursor: "zz".into(), ..watch };
+    assert_eq!(reason(client.watch(wrong).await), (Code::InvalidArgument, "INVALID_FIELD".into()));
+    one.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cursor_that_is_too_old_is_refused() {
+    let one = One::start().await;
+    let mut client = one.scheduler();
+    // Nobody watches while this changes, so it is not kept.
+    client.schedule(after("early", "seen", HOUR)).await.expect("scheduled");
+    let cursor =
+        ["00000000", "0000000000000000", "0000000000000000", "00000001", "0000000000000000", "0000000000000000"];
+    let watch = v1::WatchRequest { cursor: cursor.concat(), ..Default::default() };
+    let mut events = within(client.watch(watch)).await.expect("a stream").into_inner();
+    let refused = within(events.message()).await;
+    assert_eq!(reason(refused), (Code::OutOfRange, "STALE_CURSOR".into()));
+    one.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_forecast_counts_exactly_by_topic() {
+    let one = One::start().await;
+    for i in 0..30 {
+        let topic = if i % 3 == 0 { "b" } else { "a" };
+        let delay = Duration::from_secs(600 + 60 * (i % 2));
+        one.scheduler().schedule(after(&format!("f-{i}"), topic, delay)).await.expect("scheduled");
+    }
+    let ask = |topic: &str, step: i64, span: i64| v1::ForecastRequest {
+        topic: topic.into(),
+        step: Some(prost_types::Duration { seconds: step, nanos: 0 }),
+        span: Some(prost_types::Duration { seconds: span, nanos: 0 }),
+    };
+    let forecast = one.scheduler().forecast(ask("", 60, 3_600)).await.expect("answered").into_inner();
+    assert_eq!(forecast.cells.iter().map(|cell| cell.count).sum::<u64>(), 30);
+    let of = |topic: &str| {
+        let counts = forecast.cells.iter().flat_map(|cell| &cell.topics).filter(|one| one.topic == topic);
+        counts.map(|one| one.count).sum::<u64>()
+    };
+    assert_eq!((of("a"), of("b")), (20, 10));
+    let only = one.scheduler().forecast(ask("b", 60, 3_600)).await.expect("answered").into_inner();
+    assert_eq!(only.cells.iter().map(|cell| cell.count).sum::<u64>(), 10);
+    let short = one.scheduler().forecast(ask("", 1, 60)).await.expect("answered").into_inner();
+    assert_eq!((short.cells.len(), short.beyond), (0, 30));
+    let wrong = one.scheduler().forecast(ask("", 1, 7_200)).await;
+    assert_eq!(reason(wrong), (Code::InvalidArgument, "INVALID_FIELD".into()));
+    one.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_repeated_with_its_id_is_answered_like_the_first() {
+    let one = One::start().await;
+    let mut client = one.scheduler();
+    client.schedule(after("a", "t", HOUR)).await.expect("scheduled");
+    let cancel =
+        v1::CancelRequest { id: "a".into(), request_id: uuid::Uuid::now_v7().to_string(), ..Default::default() };
+    let first = client.cancel(cancel.clone()).await.expect("cancelled").into_inner();
+    assert_eq!(client.cancel(cancel).await.expect("the same").into_inner(), first);
+    let wrong = v1::CancelRequest { id: "a".into(), request_id: "abc".into(), ..Default::default() };
+    assert_eq!(reason(client.cancel(wrong).await), (Code::InvalidArgument, "INVALID_FIELD".into()));
+    one.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_is_served_and_metrics_have_no_summaries() {
+    use tonic_health::pb::health_check_response::ServingStatus;
+    use tonic_health::pb::health_client::HealthClient;
+    let one = One::start().await;
+    let mut streams = one.work("worker", "m").await;
+    let scheduled = one.scheduler().schedule(after("m-1", "m", Duration::ZERO)).await.expect("scheduled").into_inner();
+    let work = &mut streams[scheduled.receipt.expect("a receipt").partition as usize];
+    let deliveries = work.deliveries().await;
+    work.report(deliveries.iter().map(success).collect()).await;
+    work.results().await;
+
+    let mut health = HealthClient::new(one.channel.clone());
+    for service in ["", "bosingak.v1.SchedulerService", "bosingak.v1.ExecutorService"] {
+        let request = tonic_health::pb::HealthCheckRequest { service: service.into() };
+        until(async || {
+            let answer = health.check(request.clone()).await.ok()?.into_inner();
+            (answer.status() == ServingStatus::Serving).then_some(())
+        })
+        .await;
+    }
+    let page = page(one.server.addresses().admin, "/metrics").await;
+    assert!(!page.contains(" summary\n"), "a summary cannot be added up over nodes");
+    for name in
+        ["bosingak_trigger_lateness_seconds_bucket", "bosingak_raft_proposal_seconds_bucket", "bosingak_calls_total"]
+    {
+        assert!(page.contains(name), "{name} is missing");
+    }
+    for stage in ["dispatched", "acked"] {
+        assert!(page.contains(&format!("stage=\"{stage}\"")), "{stage}");
+    }
+    assert!(self::page(one.server.addresses().admin, "/readyz").await.ends_with("ready\n"));
+    assert!(self::page(one.server.addresses().admin, "/healthz").await.ends_with("ok\n"));
+    one.stop().await;
+}
+
+/// A page over plain HTTP.
+async fn page(address: std::net::SocketAddr, path: &str) -> String {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut connection = tokio::net::TcpStream::connect(address).await.expect("connects");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
+    connection.write_all(request.as_bytes()).await.expect("writes");
+    let mut page = String::new();
+    within(connection.read_to_string(&mut page)).await.expect("reads");
+    page
+}
