@@ -179,7 +179,7 @@ async fn run(options: Arc<Options>) -> Result<bool, Box<dyn std::error::Error>> 
         (0..options.callers).map(|n| tokio::spawn(call(nodes.clone(), tally.clone(), options.clone(), n))).collect();
     let begun = Instant::now();
     let mut rebuilds = 0;
-    let mut last = 0;
+    let (mut last, mut last_at) = (0, begun);
     for second in 1..=options.seconds {
         tokio::time::sleep_until((begun + Duration::from_secs(second)).into()).await;
         if options.restart_every > 0 && second % options.restart_every == 0 {
@@ -209,8 +209,10 @@ async fn run(options: Arc<Options>) -> Result<bool, Box<dyn std::error::Error>> 
                     );
                 }
             }
-            println!("{second:>4} s  {:>7}/s{marks}", (acknowledged - last) / 5);
-            last = acknowledged;
+            // A restart takes a while, so that beats come late.
+            let rate = (acknowledged - last) as f64 / last_at.elapsed().as_secs_f64();
+            println!("{:>4} s  {rate:>7.0}/s{marks}", begun.elapsed().as_secs());
+            (last, last_at) = (acknowledged, Instant::now());
         }
     }
     tally.stop.store(true, Ordering::Relaxed);

@@ -71,7 +71,7 @@ async fn report_health(node: Node, reporter: tonic_health::server::HealthReporte
     let of = |serves: bool| if serves { ServingStatus::Serving } else { ServingStatus::NotServing };
     loop {
         let ready = node.is_ready();
-        let some = node.partitions().iter().any(|partition| partition.group().leadership().borrow().leader.is_some());
+        let some = node.partitions().iter().any(|partition| partition.has_leader());
         reporter.set_service_status("", ServingStatus::Serving).await;
         reporter.set_service_status("bosingak.v1.SchedulerService", of(ready)).await;
         reporter.set_service_status("bosingak.v1.TopicService", of(ready)).await;

@@ -38,8 +38,6 @@ pub const PROPOSAL_SECONDS: &str = "bosingak_raft_proposal_seconds";
 pub const OVERLOADED: &str = "bosingak_overloaded_total";
 /// Applying the entries of one batch, without writing them.
 pub const APPLY_SECONDS: &str = "bosingak_apply_seconds";
-/// Entries applied.
-pub const APPLIED: &str = "bosingak_applied_entries_total";
 /// Counting the rows of a coarse slot of the wheel.
 pub const RECOUNT_SECONDS: &str = "bosingak_wheel_recount_seconds";
 /// Recounts that found another number than the wheel had: a bug.
@@ -50,16 +48,8 @@ pub const CALLS: &str = "bosingak_calls_total";
 pub const CALL_SECONDS: &str = "bosingak_call_seconds";
 /// Calls passed on to the leader's node.
 pub const FORWARDED: &str = "bosingak_calls_forwarded_total";
-/// 1 where this node leads, by `partition`.
-pub const IS_LEADER: &str = "bosingak_raft_is_leader";
 /// 1 where a leader is known, by `partition`.
 pub const HAS_LEADER: &str = "bosingak_raft_has_leader";
-/// The newest term seen, by `partition`.
-pub const TERM: &str = "bosingak_raft_term";
-/// The last entry known to be committed, by `partition`.
-pub const COMMIT_INDEX: &str = "bosingak_raft_commit_index";
-/// The last entry applied here, by `partition`.
-pub const APPLIED_INDEX: &str = "bosingak_raft_applied_index";
 /// Times a leader was seen to change.
 pub const LEADER_CHANGES: &str = "bosingak_raft_leader_changes_total";
 /// Executors connected to partitions led here, by `partition`.
@@ -91,6 +81,10 @@ const CALL_BUCKETS: &[f64] = &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 
 const DISK_BUCKETS: &[f64] =
     &[0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5];
 
+/// For histograms that count things or bytes.
+const COUNT_BUCKETS: &[f64] =
+    &[1.0, 4.0, 16.0, 64.0, 256.0, 1_024.0, 4_096.0, 16_384.0, 65_536.0, 262_144.0, 1_048_576.0, 4_194_304.0];
+
 /// Installs the recorder of this process; a second call returns the first one's handle.
 ///
 /// # Errors
@@ -102,15 +96,18 @@ pub fn install(cluster: &str, node: u64) -> Result<PrometheusHandle, String> {
     if let Some(handle) = &*installed {
         return Ok(handle.clone());
     }
+    // Whatever has no buckets of its own gets some: without any it would be a summary, which cannot be added up.
     let builder = PrometheusBuilder::new()
         .add_global_label("cluster", cluster)
         .add_global_label("node", node.to_string())
         .set_buckets_for_metric(Matcher::Full(LATENESS.into()), LATENESS_BUCKETS)
         .and_then(|builder| builder.set_buckets_for_metric(Matcher::Full(CALL_SECONDS.into()), CALL_BUCKETS))
         .and_then(|builder| builder.set_buckets_for_metric(Matcher::Suffix("_seconds".into()), DISK_BUCKETS))
+        .and_then(|builder| builder.set_buckets(COUNT_BUCKETS))
         .map_err(|error| error.to_string())?;
     let handle = builder.install_recorder().map_err(|error| error.to_string())?;
     describe();
+    raft::metrics::describe();
     *installed = Some(handle.clone());
     Ok(handle)
 }
@@ -136,7 +133,6 @@ fn describe() {
         (BARE_ENTRIES, "Log entries proposed only to move time"),
         (ENTRY_BYTES, "Bytes of log entries proposed"),
         (OVERLOADED, "Commands refused because a queue was full"),
-        (APPLIED, "Entries applied"),
         (WHEEL_DRIFT, "Recounts that found another number than the wheel had"),
         (CALLS, "Answered calls"),
         (FORWARDED, "Calls passed on to the leader's node"),
@@ -147,11 +143,7 @@ fn describe() {
     }
     let gauges = [
         (PENDING, "Triggers waiting for their due time"),
-        (IS_LEADER, "1 where this node leads"),
         (HAS_LEADER, "1 where a leader is known"),
-        (TERM, "The newest term seen"),
-        (COMMIT_INDEX, "The last entry known to be committed"),
-        (APPLIED_INDEX, "The last entry applied here"),
         (EXECUTORS, "Executors connected"),
         (IN_FLIGHT, "Deliveries under lease"),
         (OVERDUE, "Triggers that fired and have not ended, as far as the dispatcher has read"),
@@ -169,8 +161,7 @@ fn describe() {
 }
 
 /// Entries were applied.
-pub fn applied(entries: usize, took: Duration) {
-    counter!(APPLIED).increment(entries as u64);
+pub fn applied(took: Duration) {
     histogram!(APPLY_SECONDS).record(took);
 }
 

@@ -181,22 +181,13 @@ impl Node {
 
     /// Whether every partition is up here and has a leader.
     pub fn is_ready(&self) -> bool {
-        self.0.partitions.iter().all(|partition| {
-            partition.group().store().is_some() && partition.group().leadership().borrow().leader.is_some()
-        })
+        self.partitions().iter().all(|partition| partition.group().store().is_some() && partition.has_leader())
     }
 
     /// Waits until every partition is up here and has a leader.
     pub async fn ready(&self) {
         for partition in self.partitions() {
-            let mut leadership = partition.group().leadership();
-            let led = leadership.wait_for(|now| now.leader.is_some()).await.is_ok();
-            let mut progress = partition.feed().progress();
-            while led && partition.group().store().is_none() {
-                if progress.changed().await.is_err() {
-                    return;
-                }
-            }
+            partition.led().await;
         }
     }
 
@@ -272,7 +263,9 @@ impl Server {
             .groups()
             .iter()
             .zip(feeds)
-            .map(|(group, feed)| Partition::new(group.clone(), feed, config.proposer, disk.clone(), clock.clone()))
+            .map(|(group, feed)| {
+                Partition::new(me.node, group.clone(), feed, config.proposer, disk.clone(), clock.clone())
+            })
             .collect();
         raft.set_call_handler(peers::Answerer::new(clock.clone(), partitions.clone()));
         let node = Node(Arc::new(Shared {
@@ -420,11 +413,7 @@ async fn figures(node: Node) {
         m::of_process(node.disk().free_bytes(), node.zones().version());
         for status in node.raft().status() {
             let partition = status.partition;
-            m::of_partition(m::IS_LEADER, partition, f64::from(u8::from(status.leadership.we_lead)));
             m::of_partition(m::HAS_LEADER, partition, f64::from(u8::from(status.leadership.leader.is_some())));
-            m::of_partition(m::TERM, partition, status.leadership.term as f64);
-            m::of_partition(m::COMMIT_INDEX, partition, status.committed_index as f64);
-            m::of_partition(m::APPLIED_INDEX, partition, status.applied_index as f64);
         }
         for partition in node.partitions() {
             let number = partition.number();

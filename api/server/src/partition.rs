@@ -34,6 +34,7 @@ const AGREE_WITHIN: Duration = Duration::from_secs(1);
 pub struct Partition(Arc<Shared>);
 
 struct Shared {
+    node: u64,
     number: u32,
     group: raft::Group<Adapter>,
     feed: Arc<Feed>,
@@ -47,8 +48,9 @@ struct Shared {
 }
 
 impl Partition {
-    /// Of this group, telling what it applied to `feed`.
+    /// Of this group on this node, which tells what it applied to `feed`.
     pub fn new(
+        node: u64,
         group: raft::Group<Adapter>,
         feed: Arc<Feed>,
         config: ProposerConfig,
@@ -57,6 +59,7 @@ impl Partition {
     ) -> Partition {
         let number = group.partition();
         Partition(Arc::new(Shared {
+            node,
             number,
             proposer: Proposer::new(number, config, disk),
             group,
@@ -90,9 +93,33 @@ impl Partition {
 
     /// Client address of the node that leads, when another one does.
     pub fn leader_endpoint(&self) -> Option<String> {
-        let leadership = self.0.group.leadership();
-        let leadership = leadership.borrow();
-        if leadership.we_lead { None } else { leadership.leader.as_ref().map(|leader| leader.endpoint.clone()) }
+        self.elsewhere(&self.0.group.leadership().borrow())
+    }
+
+    /// Where another node leads. Between standing for election and being elected a node shows itself as the leader, which
+    /// is of no use to anybody who looks for one.
+    fn elsewhere(&self, leadership: &raft::Leadership) -> Option<String> {
+        leadership.leader.as_ref().filter(|leader| leader.node != self.0.node).map(|leader| leader.endpoint.clone())
+    }
+
+    /// Whether somebody leads for certain.
+    pub fn has_leader(&self) -> bool {
+        is_led(self.0.node, &self.0.group.leadership().borrow())
+    }
+
+    /// Waits until the partition is up here and has a leader; false when the node stops before.
+    pub async fn led(&self) -> bool {
+        let mut leadership = self.0.group.leadership();
+        if leadership.wait_for(|now| is_led(self.0.node, now)).await.is_err() {
+            return false;
+        }
+        let mut progress = self.0.feed.progress();
+        while self.0.group.store().is_none() {
+            if progress.changed().await.is_err() {
+                return false;
+            }
+        }
+        true
     }
 
     /// That this node does not lead, and who does.
@@ -117,7 +144,7 @@ impl Partition {
             if let Some(handle) = handle.borrow_and_update().clone() {
                 return Ok(handle);
             }
-            if !leadership.borrow_and_update().we_lead {
+            if self.elsewhere(&leadership.borrow_and_update()).is_some() {
                 return Err(self.not_leader());
             }
             tokio::select! {
@@ -236,7 +263,7 @@ impl Partition {
                 }
                 tracing::info!(partition = self.0.number, term = now.term, "leads no more");
             } else {
-                self.0.proposer.follow(now.leader.map(|leader| leader.endpoint));
+                self.0.proposer.follow(self.elsewhere(&now));
                 if leadership.changed().await.is_err() {
                     return;
                 }
@@ -248,10 +275,9 @@ impl Partition {
     /// they stay open and get nothing, since deliveries need the term.
     async fn part(self, running: dispatch::Running) {
         let mut leadership = self.0.group.leadership();
-        let known = leadership.wait_for(|now| now.leader.is_some());
+        let known = leadership.wait_for(|now| is_led(self.0.node, now));
         let _ = tokio::time::timeout(LEADER_KNOWN_WITHIN, known).await;
-        let leader = leadership.borrow().leader.as_ref().map(|leader| leader.endpoint.clone());
-        running.stop(leader);
+        running.stop(self.leader_endpoint());
     }
 
     /// One term, until dropped.
@@ -337,8 +363,7 @@ impl Partition {
     /// Hands leadership to any other voter that takes it.
     pub async fn resign(&self) {
         let status = self.0.group.status();
-        let me = status.leadership.leader.as_ref().map(|leader| leader.node);
-        for replica in status.replicas.iter().filter(|replica| replica.voter && Some(replica.node) != me) {
+        for replica in status.replicas.iter().filter(|replica| replica.voter && replica.node != self.0.node) {
             if self.0.group.transfer(replica.node).await.is_ok() {
                 return;
             }
@@ -352,6 +377,10 @@ impl Partition {
     fn leader_clock_slot(&self) -> std::sync::MutexGuard<'_, Option<Arc<LeaderClock>>> {
         self.0.leader_clock.lock().expect("never held over a panic")
     }
+}
+
+fn is_led(node: u64, leadership: &raft::Leadership) -> bool {
+    leadership.we_lead || leadership.leader.as_ref().is_some_and(|leader| leader.node != node)
 }
 
 /// How a read failed, for a client.

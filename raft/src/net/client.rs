@@ -325,7 +325,7 @@ mod tests {
         let option = || RPCOption::new(Duration::from_secs(60));
         for _ in 0..3 {
             let request = AppendEntriesRequest {
-                vote: Vote::default(),
+                vote: Vote::new(1, 1),
                 prev_log_id: None,
                 entries: Vec::new(),
                 leader_commit: None,

@@ -1,8 +1,6 @@
 //! What the machine should do, said the plain way: every trigger is one value in a map, and time moves by visiting all of
 //! them. Slow and obviously right. Request ids and business commands are left to the scripts.
 
-#![expect(clippy::result_large_err, reason = "refusals are compared, never on a hot path")]
-
 use std::collections::BTreeMap;
 
 use scheduler::command::*;

@@ -184,6 +184,8 @@ fn resolve(op: &Op, model: &Model, time: u64) -> Kind {
                 retry: Some(retry),
                 rate_milli_per_second: if *rate { 1_000 } else { 0 },
                 concurrency_max: 0,
+                rate_per_second_total: 0,
+                concurrency_total: 0,
                 retention_ms: if *long { 100_000 } else { 2_000 },
             };
             let version = (found + version).saturating_sub(1).max(1);

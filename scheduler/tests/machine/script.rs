@@ -303,6 +303,8 @@ fn command(line: usize, text: &str, machine: &Machine<Stock>) -> Kind {
                 rate_milli_per_second: words.number("rate", 0),
                 concurrency_max: 0,
                 retention_ms: words.number("retention", 604_800_000),
+                rate_per_second_total: 0,
+                concurrency_total: 0,
             }),
         }),
         "business" => Kind::Business(Business { namespace, body: words.bare[1..].join(" ").into() }),

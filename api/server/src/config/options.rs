@@ -219,7 +219,7 @@ pub const OPTIONS: &[Opt] = &[
         key: "log.filter",
         meaning: "what is logged, in the syntax of tracing's EnvFilter",
         kind: Kind::Text,
-        default: "info,openraft=warn",
+        default: "info,openraft=error",
     },
 ];
 

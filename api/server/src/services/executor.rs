@@ -93,7 +93,9 @@ impl Services {
         let number = partition.number();
         let hello = hello_of(hello)?;
         let executor = hello.executor.clone();
-        let dispatcher = match partition.ready().await {
+        // While nobody leads there is nobody to send the executor to; it asks again when it hears so.
+        let ready = tokio::time::timeout(self.node.config().call_timeout, partition.ready()).await;
+        let dispatcher = match ready.unwrap_or_else(|_| Err(partition.not_leader())) {
             Ok(dispatcher) => dispatcher,
             Err(Error::NotLeader { leader, .. }) => return Ok(go_away(leader)),
             Err(error) => return Err(error.into()),

@@ -26,7 +26,7 @@ impl Services {
         });
         v.finish(())?;
         let partition = self.node.partition(page.partition)?;
-        route!(self, call, partition, message, SchedulerServiceClient::list, { self.list_here(query, page).await })
+        route!(self, call, partition, message, SchedulerServiceClient::list, self.list_here(query, page).await)
     }
 
     /// Fills a page from the partitions that this node leads, beginning with the one of the token.

@@ -71,10 +71,8 @@ pub fn channel(endpoint: &str) -> Channel {
 
 /// One stream of an executor.
 pub struct Work {
-    pub partition: u32,
     pub requests: mpsc::Sender<v1::WorkRequest>,
     pub answers: Streaming<v1::WorkResponse>,
-    pub welcome: v1::Welcome,
 }
 
 impl Work {
@@ -98,7 +96,7 @@ impl Work {
         let outgoing = tokio_stream::wrappers::ReceiverStream::new(outgoing);
         let mut answers = within(client.work(outgoing)).await.expect("a stream").into_inner();
         match within(answers.message()).await.expect("no error").and_then(|answer| answer.message) {
-            Some(v1::work_response::Message::Welcome(welcome)) => Work { partition, requests, answers, welcome },
+            Some(v1::work_response::Message::Welcome(_)) => Work { requests, answers },
             other => panic!("expected welcome, got {other:?}"),
         }
     }

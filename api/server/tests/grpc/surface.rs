@@ -7,7 +7,7 @@ use proto::v1;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Code;
 
-use crate::support::{One, after, reason, success, until, within};
+use crate::support::{One, Work, after, reason, success, until, within};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
@@ -247,4 +247,30 @@ async fn page(address: std::net::SocketAddr, path: &str) -> String {
     let mut page = String::new();
     within(connection.read_to_string(&mut page)).await.expect("reads");
     page
+}
+
+/// Red when the dispatcher is told an empty list of held leases.
+#[tokio::test(flavor = "multi_thread")]
+async fn hello_adopts_leases_no_redelivery_of_what_is_still_being_worked_on() {
+    let one = One::start().await;
+    let mut streams = one.work("worker", "slow").await;
+    let scheduled = one.scheduler().schedule(after("s-1", "slow", Duration::ZERO)).await.expect("scheduled");
+    let partition = scheduled.into_inner().receipt.expect("a receipt").partition;
+    let mut work = streams.swap_remove(partition as usize);
+    let delivery = work.deliveries().await.remove(0);
+    assert_eq!((work.partition, work.welcome.adopted.len()), (partition, 0));
+    drop(work);
+    let held = v1::HeldLease {
+        namespace: delivery.namespace.clone(),
+        id: delivery.id.clone(),
+        generation: delivery.generation,
+        token: delivery.token,
+        attempt: delivery.attempt,
+    };
+    let mut work = Work::open(one.executor(), "worker", "slow", partition, vec![held.clone()]).await;
+    assert_eq!(work.welcome.adopted, [held]);
+    work.report(vec![success(&delivery)]).await;
+    // `results` would refuse a delivery that came first.
+    assert_eq!(work.results().await[0].verdict(), v1::OutcomeVerdict::Accepted);
+    one.stop().await;
 }

@@ -190,7 +190,12 @@ async fn leadership_moves_and_streams_are_told() {
     let endpoint = three.cluster.servers()[to - 1].addresses().client.to_string();
     assert_eq!(go_away.await.leader, endpoint);
     let unknown = admin::TransferLeaderRequest { partition: 0, to: 77 };
-    assert_eq!(reason(admin.transfer_leader(unknown).await), (Code::NotFound, "UNKNOWN_NODE".into()));
+    let refused = until(async || match admin.transfer_leader(unknown).await {
+        // The node that is asked may not know the new leader yet.
+        Err(status) if status.code() == Code::Unavailable => None,
+        refused => Some(refused),
+    });
+    assert_eq!(reason(refused.await), (Code::NotFound, "UNKNOWN_NODE".into()));
     let status = admin.status(admin::StatusRequest {}).await.expect("answered").into_inner();
     assert_eq!((status.nodes.len(), status.partitions.len()), (3, 3));
     three.cluster.shutdown().await;
