@@ -54,7 +54,7 @@ pub struct Oracle {
     unasked: u64,
     lateness: Times,
     lateness_burst: Times,
-    last_completion_us: i64,
+    last_burst_completion_us: i64,
     probe: Option<Probe>,
 }
 
@@ -94,7 +94,7 @@ impl Oracle {
             unasked: 0,
             lateness: Times::default(),
             lateness_burst: Times::default(),
-            last_completion_us: 0,
+            last_burst_completion_us: 0,
             probe: None,
         }
     }
@@ -185,10 +185,12 @@ impl Oracle {
         if !matches!(verdict, Verdict::Accepted | Verdict::Already) {
             return;
         }
-        let first = !std::mem::replace(&mut fate.completed, true);
+        let (first, burst) = (!std::mem::replace(&mut fate.completed, true), fate.burst);
+        if first && burst {
+            self.last_burst_completion_us = self.last_burst_completion_us.max(answered_us);
+        }
         if first {
             self.completed += 1;
-            self.last_completion_us = self.last_completion_us.max(answered_us);
         }
         if let Some(probe) = &mut self.probe
             && answered_us > probe.since_us
@@ -276,10 +278,10 @@ impl Oracle {
         (&self.lateness, &self.lateness_burst)
     }
 
-    /// When the last completion was known to be durable.
+    /// When the last completion of a burst was known to be durable.
     #[must_use]
-    pub fn last_completion_us(&self) -> i64 {
-        self.last_completion_us
+    pub fn last_burst_completion_us(&self) -> i64 {
+        self.last_burst_completion_us
     }
 
     /// Acknowledged numbers.

@@ -40,7 +40,7 @@ pub struct Report {
     pub drain_s: f64,
     /// Deliveries beyond the first of each trigger; allowed.
     pub redelivered: u64,
-    /// Bytes all nodes wrote to disk, per trigger.
+    /// Bytes the disk wrote during the run, per trigger and node.
     pub bytes_written_per_trigger: f64,
     /// Largest resident set of a node.
     pub rss_bytes_max: u64,
@@ -157,7 +157,7 @@ impl Report {
             rows.push(("burst drained after".into(), format!("{:.3} s", self.drain_s)));
         }
         if self.rss_bytes_max > 0 {
-            rows.push(("written per trigger".into(), format!("{:.0} bytes", self.bytes_written_per_trigger)));
+            rows.push(("disk bytes per trigger, node".into(), format!("{:.0} bytes", self.bytes_written_per_trigger)));
             rows.push(("largest memory of a node".into(), format!("{} MiB", self.rss_bytes_max >> 20)));
             rows.push(("processor time of nodes".into(), format!("{:.1} s", self.cpu_s)));
         }
@@ -189,6 +189,12 @@ fn shown(value: &Value) -> String {
             _ => number.to_string(),
         },
         Value::String(text) => text.clone(),
+        Value::Object(fields) if fields.contains_key("p999") => {
+            let at = |name: &str| fields.get(name).and_then(Value::as_f64).unwrap_or(0.0);
+            let percentiles =
+                Percentiles { p50: at("p50"), p95: at("p95"), p99: at("p99"), p999: at("p999"), max: at("max") };
+            percentiles.to_string()
+        }
         other => other.to_string(),
     }
 }

@@ -23,6 +23,7 @@ pub struct Target {
     /// Calls to them.
     pub router: Arc<Router>,
     before: Usage,
+    written_before: u64,
     file_system: String,
     sync_p50: Duration,
     sync_delay: Duration,
@@ -56,6 +57,7 @@ impl Target {
             None => ("not ours".into(), Duration::ZERO),
         };
         Ok(Self {
+            written_before: cluster.as_ref().map_or(0, |cluster| proc_stat::disk_written_bytes(cluster.root())),
             before: cluster.as_ref().map(Cluster::usage).unwrap_or_default(),
             cluster,
             endpoints,
@@ -82,10 +84,11 @@ impl Target {
         report.rss_bytes_max = usage.rss_bytes_max;
         // A node that was killed takes its share with it.
         report.cpu_s = (usage.cpu_s - self.before.cpu_s).max(0.0);
-        let written = usage.written_bytes.saturating_sub(self.before.written_bytes);
+        let written = proc_stat::disk_written_bytes(cluster.root()).saturating_sub(self.written_before);
+        let shares = report.count * report.nodes;
         #[expect(clippy::cast_precision_loss, reason = "a mean for people")]
-        if report.count > 0 {
-            report.bytes_written_per_trigger = written as f64 / report.count as f64;
+        if shares > 0 {
+            report.bytes_written_per_trigger = written as f64 / shares as f64;
         }
     }
 

@@ -40,7 +40,7 @@ pub async fn measure(run: &Run, target: &Target, report: &mut Report, count: u64
     if !complete {
         report_missing(run, target, &load).await;
     }
-    let last_us = lock(&load.oracle).last_completion_us();
+    let last_us = lock(&load.oracle).last_burst_completion_us();
     #[expect(clippy::cast_precision_loss, reason = "some seconds in microseconds")]
     let drain_s = (last_us - due_ms * 1_000) as f64 / 1e6;
     #[expect(clippy::cast_precision_loss, reason = "a rate for people")]

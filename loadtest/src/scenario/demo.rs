@@ -70,7 +70,7 @@ pub async fn run(run: &Run) -> anyhow::Result<Report> {
     take(&mut report, &load);
     {
         let oracle = lock(&load.oracle);
-        let last_us = oracle.last_completion_us();
+        let last_us = oracle.last_burst_completion_us();
         #[expect(clippy::cast_precision_loss, reason = "some seconds in microseconds")]
         {
             report.drain_s = (last_us - due_ms * 1_000) as f64 / 1e6;

@@ -491,7 +491,6 @@ impl Cluster {
             rss_bytes_max: sum.rss_bytes_max.max(one.rss_bytes_max),
             rss_bytes: sum.rss_bytes.max(one.rss_bytes),
             cpu_s: sum.cpu_s + one.cpu_s,
-            written_bytes: sum.written_bytes + one.written_bytes,
         })
     }
 
