@@ -103,7 +103,8 @@ async fn a_report_follows_the_leadership() {
     let mut session = net.session().await;
     assert_eq!(session.node, "b:1");
     assert_eq!(session.hello.held[0].id, "x");
-    assert!(begun.elapsed() < Duration::from_millis(1_000), "{:?}", begun.elapsed());
+    // In virtual time: the longest pause between two tries is 400 ms, between two questions for leaders no more.
+    assert!(begun.elapsed() <= Duration::from_secs(2), "{:?}", begun.elapsed());
     session.welcome();
     let again = session.outcomes().await;
     assert_eq!(again, first);

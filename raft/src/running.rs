@@ -39,6 +39,10 @@ fn raft_config(config: &Config) -> Result<RaftConfig, Error> {
         // A leader that restarts has lost what it had not synced, its lease and its read positions: it stands for election like anybody.
         enable_leader_restore: Some(false),
         // A leader that hears no majority but is heard by some would keep them from electing another.
+        // What a torn end took from a restarted follower is sent again by the leader it had acknowledged it to; without this
+        // the leader would wait for that follower for the rest of its term. A replica that lost everything does not get
+        // here: a data directory without its identity begins as another replica.
+        allow_log_reversion: Some(true),
         quorum_loss_probe_interval: Some(ms(timing.election_max * 2)),
         max_payload_entries: 128,
         max_append_entries: Some(512),

@@ -47,7 +47,8 @@ impl Step<'_, '_> {
         Ok(Reply::Moved(receipt))
     }
 
-    /// Gives a dead letter up.
+    /// Gives a dead letter up. It stays what it was, dead-lettered: a trigger that fired is never told to have been
+    /// cancelled. It leaves the list of dead letters and is kept for its retention.
     pub(super) fn drop_dead(&mut self, command: Drop) -> Result<Reply, Stop> {
         let letter = match self.dead_letter(
             &command.namespace,
@@ -61,7 +62,7 @@ impl Step<'_, '_> {
         };
         let DeadLetter { found, id, progress, lane, .. } = letter;
         let mut record = found.record;
-        let died = standing::progress_receipt(record.position, &progress, Outcome::Cancelled);
+        let died = standing::progress_receipt(record.position, &progress, Outcome::DeadLettered);
         let receipt = Receipt { log_index: self.index, decided: self.now, ..died };
         self.remember(&mut record.tail, &command.request, Asked::Drop, &receipt)?;
         self.remove_row(record.lane, record.position);

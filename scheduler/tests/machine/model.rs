@@ -261,7 +261,7 @@ impl Model {
             }
             Kind::Drop(command) => {
                 let trigger = self.dead(&command.id, command.expected_generation)?;
-                self.end(&command.id, trigger, Outcome::Cancelled, None).map(Reply::Ended)
+                self.end(&command.id, trigger, Outcome::DeadLettered, None).map(Reply::Ended)
             }
             Kind::Business(_) => unreachable!("left to the scripts"),
         }
