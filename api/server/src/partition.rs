@@ -40,6 +40,8 @@ struct Shared {
     feed: Arc<Feed>,
     proposer: Proposer,
     clock: Clock,
+    /// Who leads, as far as the queue has been told: a leader is one only once it takes commands.
+    leadership: watch::Sender<raft::Leadership>,
     /// Present while this node leads and is ready.
     dispatcher: watch::Sender<Option<dispatch::Handle>>,
     leader_clock: Mutex<Option<Arc<LeaderClock>>>,
@@ -65,6 +67,7 @@ impl Partition {
             group,
             feed,
             clock,
+            leadership: watch::Sender::default(),
             dispatcher: watch::Sender::new(None),
             leader_clock: Mutex::new(None),
             samples: Mutex::default(),
@@ -104,12 +107,12 @@ impl Partition {
 
     /// Whether somebody leads for certain.
     pub fn has_leader(&self) -> bool {
-        is_led(self.0.node, &self.0.group.leadership().borrow())
+        is_led(self.0.node, &self.0.leadership.borrow())
     }
 
     /// Waits until the partition is up here and has a leader; false when the node stops before.
     pub async fn led(&self) -> bool {
-        let mut leadership = self.0.group.leadership();
+        let mut leadership = self.0.leadership.subscribe();
         if leadership.wait_for(|now| is_led(self.0.node, now)).await.is_err() {
             return false;
         }
@@ -241,6 +244,7 @@ impl Partition {
             if now.we_lead {
                 tracing::info!(partition = self.0.number, term = now.term, "leads");
                 self.0.proposer.lead();
+                self.0.leadership.send_replace(now.clone());
                 let ended = async {
                     // A change that keeps term and leader is no end of the term.
                     while leadership.changed().await.is_ok() {
@@ -258,12 +262,14 @@ impl Partition {
                 self.0.dispatcher.send_replace(None);
                 *self.leader_clock_slot() = None;
                 self.0.proposer.follow(self.leader_endpoint());
+                self.0.leadership.send_replace(raft::Leadership::default());
                 if let Some(running) = running {
                     tokio::spawn(self.clone().part(running));
                 }
                 tracing::info!(partition = self.0.number, term = now.term, "leads no more");
             } else {
                 self.0.proposer.follow(self.elsewhere(&now));
+                self.0.leadership.send_replace(now);
                 if leadership.changed().await.is_err() {
                     return;
                 }
