@@ -217,10 +217,10 @@ impl<M: StateMachine> Group<M> {
 
     /// Whether this node leads and a majority acknowledged that so recently that no other node can lead yet.
     ///
-    /// Followers keep the leader for the longest election time-out; this trusts it for the shortest, so clocks may differ in speed by
-    /// the ratio of the two.
+    /// Followers are loyal for half of the longest election time-out; this trusts them for two thirds of that, so clocks may differ in
+    /// speed by half.
     pub fn lease_valid(&self) -> bool {
-        self.since_quorum().is_some_and(|age| age < self.inner.timing.election_min)
+        self.since_quorum().is_some_and(|age| age < self.inner.timing.trust())
     }
 
     /// How long ago a majority still acknowledged this node as the leader, counted from when it was asked; `None` when it does not lead

@@ -85,9 +85,10 @@ impl Config {
 /// Time-outs of the protocol; all nodes should have the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Timing {
-    /// How often a leader lets itself be heard. Default 150 ms; 10 ms to 10 s.
+    /// How often a leader lets itself be heard. Default 100 ms; 10 ms to 10 s.
     pub heartbeat: Duration,
-    /// The shortest silence after which a follower stands for election. Default 600 ms; at least three heartbeats.
+    /// The shortest silence after which a follower stands for election. Default 700 ms; more than half of the longest
+    /// silence and two and a half heartbeats.
     pub election_min: Duration,
     /// The longest such silence. Default 900 ms; more than the shortest, at most 60 s.
     pub election_max: Duration,
@@ -96,14 +97,29 @@ pub struct Timing {
 impl Default for Timing {
     fn default() -> Self {
         Timing {
-            heartbeat: Duration::from_millis(150),
-            election_min: Duration::from_millis(600),
+            heartbeat: Duration::from_millis(100),
+            election_min: Duration::from_millis(700),
             election_max: Duration::from_millis(900),
         }
     }
 }
 
 impl Timing {
+    /// How long a follower is loyal to a leader it has heard: until then it neither stands for election nor votes for
+    /// anybody else. Then it waits a random time up to [`election_max`](Self::election_max) before it stands itself.
+    ///
+    /// Half of the longest silence, because openraft adds an election time-out, drawn anew each time, to a lease that is as
+    /// long as the longest of these.
+    pub(crate) fn lease(&self) -> Duration {
+        self.election_max / 2
+    }
+
+    /// How long after a majority acknowledged it a leader may trust that nobody else leads. Less than the followers'
+    /// [`lease`](Self::lease), so that their clocks may run half as fast again as the leader's.
+    pub(crate) fn trust(&self) -> Duration {
+        self.lease() * 2 / 3
+    }
+
     fn check(&self) -> Result<(), Error> {
         let refuse = |field, reason| Err(Error::Config { field, reason });
         let (least, most) = (Duration::from_millis(10), Duration::from_secs(10));
@@ -111,8 +127,12 @@ impl Timing {
             let reason = format!("{:?} is not between {least:?} and {most:?}", self.heartbeat);
             return refuse("timing.heartbeat", reason);
         }
-        if self.election_min < self.heartbeat * 3 {
-            let reason = format!("{:?} is below three heartbeats, {:?}", self.election_min, self.heartbeat * 3);
+        let least_election = self.lease() + self.heartbeat * 5 / 2;
+        if self.election_min < least_election {
+            let reason = format!(
+                "{:?} is below half of timing.election_max and two and a half heartbeats, {least_election:?}",
+                self.election_min
+            );
             return refuse("timing.election_min", reason);
         }
         let most = Duration::from_secs(60);

@@ -33,8 +33,9 @@ fn raft_config(config: &Config) -> Result<RaftConfig, Error> {
         cluster_name: config.cluster.clone(),
         heartbeat_interval: ms(timing.heartbeat),
         heartbeat_min_interval: Some(ms(timing.heartbeat)),
-        election_timeout_min: ms(timing.election_min),
-        election_timeout_max: ms(timing.election_max),
+        // Both are counted from the end of the lease, which is as long as the second.
+        election_timeout_min: ms(timing.election_min - timing.lease()),
+        election_timeout_max: ms(timing.lease()),
         enable_pre_vote: Some(true),
         // A leader that restarts has lost what it had not synced, its lease and its read positions: it stands for election like anybody.
         enable_leader_restore: Some(false),
@@ -97,7 +98,7 @@ impl NodeInner {
                 .collect();
             let log_failed = log.failed();
             let inner = Arc::new(NodeInner {
-                votes_from: Instant::now() + config.timing.election_max,
+                votes_from: Instant::now() + config.timing.lease(),
                 config,
                 identity,
                 shared,

@@ -168,7 +168,7 @@ impl Cluster {
         config.checkpoints = self.checkpoints.clone();
         config.timing = Timing {
             heartbeat: Duration::from_millis(100),
-            election_min: Duration::from_millis(500),
+            election_min: Duration::from_millis(800),
             election_max: Duration::from_millis(1000),
         };
         config.log.segment_bytes = 1 << 20;

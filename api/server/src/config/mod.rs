@@ -141,8 +141,11 @@ impl Config {
         let heartbeat = values.duration("raft.heartbeat")?;
         let election_min = values.duration("raft.election_min")?;
         let election_max = values.duration("raft.election_max")?;
-        if election_min < heartbeat * 3 {
-            let expected = format!("at least three times raft.heartbeat, {}", units::format_duration(heartbeat));
+        let least = election_max / 2 + heartbeat * 5 / 2;
+        if election_min < least {
+            let least = units::format_duration(least);
+            let expected =
+                format!("at least half of raft.election_max and two and a half times raft.heartbeat, {least}");
             return Err(values.refuse("raft.election_min", expected));
         }
         if election_max <= election_min {
@@ -286,8 +289,8 @@ mod tests {
         }
         let error = config("[raft]\nhartbeat = \"1s\"\n").expect_err("refused").to_string();
         assert!(error.contains("did you mean raft.heartbeat?"), "{error}");
-        let error = config("[raft]\nelection_min = \"300ms\"\n").expect_err("refused").to_string();
-        assert!(error.contains("at least three times raft.heartbeat, 150ms"), "{error}");
+        let error = config("[raft]\nelection_min = \"690ms\"\n").expect_err("refused").to_string();
+        assert!(error.contains("two and a half times raft.heartbeat, 700ms"), "{error}");
         let error = config("[node]\nid = 0\n").expect_err("refused").to_string();
         assert!(error.contains("from 1 to 2147483647"), "{error}");
         let error = config("[node\n").expect_err("refused").to_string();

@@ -123,13 +123,13 @@ pub const OPTIONS: &[Opt] = &[
         key: "raft.heartbeat",
         meaning: "how often a leader speaks to its followers",
         kind: Kind::Duration(10, 5 * SECOND),
-        default: "150ms",
+        default: "100ms",
     },
     Opt {
         key: "raft.election_min",
-        meaning: "shortest silence after which a follower stands for election; at least three heartbeats",
+        meaning: "shortest silence after which a follower stands for election; at least half of election_max and 2.5 heartbeats",
         kind: Kind::Duration(50, 30 * SECOND),
-        default: "600ms",
+        default: "700ms",
     },
     Opt {
         key: "raft.election_max",

@@ -34,7 +34,7 @@ async fn leader_killed_in_the_middle_of_a_burst() {
     scene.until("first completions", PATIENCE, |history| history.completions.len() >= 50).await.unwrap();
     scene.cluster.kill(leader).unwrap();
     killed.store(true, Ordering::SeqCst);
-    let held = scene.recorder.look(|history| record::unfinished(history));
+    let held = scene.recorder.look(record::unfinished);
     for number in (0..4_000).step_by(20) {
         one.finish(&format!("burst-{number}"), Act::Succeed);
         two.finish(&format!("burst-{number}"), Act::Succeed);
