@@ -77,6 +77,8 @@ pub enum Scenario {
     Demo,
     /// The ceiling: an empty unary call answered by empty servers in the same process layout.
     Echo,
+    /// The same load on etcd, which has to be installed: single puts, then transactions.
+    Etcd,
     /// Single unary calls.
     Schedule,
     /// One acknowledgement per item on streams.
@@ -100,6 +102,7 @@ impl Scenario {
         match self {
             Self::Demo => "demo",
             Self::Echo => "echo",
+            Self::Etcd => "etcd",
             Self::Schedule => "schedule",
             Self::ScheduleStream => "schedule-stream",
             Self::ScheduleBatch => "schedule-batch",
@@ -113,7 +116,7 @@ impl Scenario {
     /// Kills nodes, or measures them: has to start them itself.
     fn needs_own_nodes(self) -> bool {
         match self {
-            Self::Demo | Self::Echo | Self::Failover | Self::Growth => true,
+            Self::Demo | Self::Echo | Self::Etcd | Self::Failover | Self::Growth => true,
             Self::Schedule | Self::ScheduleStream | Self::ScheduleBatch | Self::Burst | Self::Lateness => false,
         }
     }

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod echo;
+mod etcd;
 mod executor_worker;
 mod executors;
 mod generate;

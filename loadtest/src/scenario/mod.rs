@@ -3,6 +3,7 @@
 mod burst;
 mod demo;
 mod echo;
+mod etcd;
 mod failover;
 mod growth;
 mod lateness;
@@ -27,6 +28,7 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<Report> {
     let run = Run { arguments: arguments.clone(), progress: Progress::default() };
     match arguments.scenario {
         Scenario::Demo => demo::run(&run).await,
+        Scenario::Etcd => etcd::run(&run).await,
         Scenario::Echo => echo::run(&run).await,
         Scenario::Schedule | Scenario::ScheduleStream | Scenario::ScheduleBatch => schedule::run(&run).await,
         Scenario::Burst => burst::run(&run).await,

@@ -262,23 +262,23 @@ mod tests {
             values
         };
         let config = Config::check(&values).expect("allowed");
-        assert_eq!(config.heartbeat, Duration::from_millis(150));
+        assert_eq!(config.heartbeat, Duration::from_millis(100));
         assert_eq!(config.partitions, 4);
     }
 
     #[test]
     fn flag_beats_environment_beats_file_beats_default() {
         let mut values = Values::defaults();
-        values.read_text("wheel.toml", "[node]\nid = 2\n[raft]\nheartbeat = \"100ms\"\n").expect("file");
+        values.read_text("wheel.toml", "[node]\nid = 2\n[raft]\nheartbeat = \"70ms\"\n").expect("file");
         values
             .read_environment([
-                ("BOSINGAK__RAFT__HEARTBEAT".into(), "120ms".into()),
+                ("BOSINGAK__RAFT__HEARTBEAT".into(), "80ms".into()),
                 ("BOSINGAK_PORT".into(), "tcp://10.0.0.1:7300".into()),
             ])
             .expect("environment");
-        values.set("raft.heartbeat", "130ms".into(), Origin::Flag);
+        values.set("raft.heartbeat", "90ms".into(), Origin::Flag);
         let config = Config::check(&values).expect("allowed");
-        assert_eq!((config.node, config.heartbeat), (2, Duration::from_millis(130)));
+        assert_eq!((config.node, config.heartbeat), (2, Duration::from_millis(90)));
     }
 
     #[test]
