@@ -138,17 +138,16 @@ impl NodeInner {
             }
         }
         let service = Server::service(node.clone(), node.stop.clone());
+        // The builder's own setting is not applied to a listener that was given. Without it an acknowledgement that is sent
+        // after another waits for the peer's delayed ACK, up to 40 ms.
+        let incoming = tonic::transport::server::TcpIncoming::from(listener).with_nodelay(Some(true));
         let serve = tonic::transport::Server::builder()
-            .tcp_nodelay(true)
             .initial_stream_window_size(8 << 20)
             .initial_connection_window_size(8 << 20)
             .http2_keepalive_interval(Some(Duration::from_secs(2)))
             .http2_keepalive_timeout(Some(Duration::from_secs(3)))
             .add_service(service)
-            .serve_with_incoming_shutdown(
-                tokio_stream::wrappers::TcpListenerStream::new(listener),
-                node.stop.clone().cancelled_owned(),
-            );
+            .serve_with_incoming_shutdown(incoming, node.stop.clone().cancelled_owned());
         let inner = node.clone();
         node.tasks.spawn(async move {
             if let Err(error) = serve.await {
