@@ -87,14 +87,23 @@ pub(crate) async fn transfer(group: &GroupInner, to: u64) -> Result<(), ChangeEr
     let done = tokio::time::timeout(limit, led).await.is_ok_and(|led| led.is_ok());
     metrics::transferred(group.partition, done);
     if !done {
-        // openraft knows no way back: a leader that once offered its place refuses writes until there is another leader. So it calls an
-        // election itself, which it may win.
-        if group.metrics().is_some_and(|now| leads(&now) && now.vote == figures.vote) {
-            let _ = replica.raft.trigger().elect(false).await;
-        }
+        // openraft knows no way back: a leader that once offered its place takes no writes and sends no heartbeats, until the others have
+        // elected somebody. That takes them an election time-out.
         return Err(ChangeError::TimedOut(format!("node {to} did not lead within {limit:?}")));
     }
     tracing::info!(partition = group.partition, node = to, "leadership was handed over");
+    Ok(())
+}
+
+/// Opens the replica again, if it leads in `term`: openraft has no way to step down, and a replica that starts leads nothing.
+pub(crate) async fn end_term(group: &GroupInner, term: u64) -> Result<(), ChangeError> {
+    let replica = group.replica().map_err(ChangeError::Unavailable)?;
+    let figures = replica.figures();
+    if leads(&figures) && figures.vote.leader_id.term == term {
+        tracing::warn!(partition = group.partition, term, "the term is to end: the group is opened again");
+        // The supervisor sees the core end and does the rest.
+        replica.raft.shutdown().await.map_err(|e| ChangeError::Unavailable(e.to_string()))?;
+    }
     Ok(())
 }
 

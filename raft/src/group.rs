@@ -241,6 +241,17 @@ impl<M: StateMachine> Group<M> {
     pub async fn transfer(&self, node: u64) -> Result<(), ChangeError> {
         self.inner.transfer(node).await
     }
+
+    /// Ends `term` by opening the replica here again, after which this node stands for election like any other and may well win: for a
+    /// leader that must not go on in its term and has nobody to hand over to. Does nothing when this node does not lead in `term`. Counts as
+    /// a rebuild: too many in a short time end the process.
+    ///
+    /// # Errors
+    ///
+    /// [`ChangeError::Unavailable`]: the group has no replica here that serves.
+    pub async fn end_term(&self, term: u64) -> Result<(), ChangeError> {
+        self.inner.end_term(term).await
+    }
 }
 
 /// What is behind every handle to a group.
@@ -395,6 +406,10 @@ impl GroupInner {
 
     fn transfer(&self, node: u64) -> BoxFuture<'_, Result<(), ChangeError>> {
         crate::balance::transfer(self, node).boxed()
+    }
+
+    fn end_term(&self, term: u64) -> BoxFuture<'_, Result<(), ChangeError>> {
+        crate::balance::end_term(self, term).boxed()
     }
 
     async fn confirm(&self) -> Result<u64, ReadError> {

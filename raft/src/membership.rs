@@ -117,16 +117,16 @@ pub(crate) async fn add(node: &Arc<NodeInner>, group: &GroupInner, member: Membe
 
 /// Has an empty replica begin on a node that has none.
 ///
-/// Its sequence number is a log index no membership so far can have used: every one was taken below the entry that brought it in.
+/// Its sequence number is a log index no membership so far can have used: every one was taken below the entry that brought it in. Only its
+/// low 32 bits fit, so a replica of this node that was removed a multiple of 2^32 entries ago to the very entry would have had the same.
 async fn begin(
     node: &Arc<NodeInner>,
     group: &GroupInner,
     figures: &RaftMetrics<TypeConfig>,
     member: &Member,
 ) -> Result<u64, ChangeError> {
-    let sequence = u32::try_from(figures.last_log_index.unwrap_or(0) + 1)
-        .map_err(|_| ChangeError::Refused("the sequence numbers of replicas are used up".into()))?;
-    let id = replica_id(member.node, sequence);
+    let sequence = (figures.last_log_index.unwrap_or(0) + 1) & u64::from(u32::MAX);
+    let id = replica_id(member.node, sequence as u32);
     let reply = node.send_order(member, group.partition, Order::Create(id), AGREE).await;
     orders::outcome(reply)?;
     Ok(id)

@@ -13,7 +13,7 @@ use scheduler::dispatcher::{
     Action, Config, Decision, Delivery, Dispatcher, Extended, HeldLease, Hello, Marks, Origin, Outcome, OutcomeResult,
     SessionId, Status, Term, Ticket, Topic, Welcome,
 };
-use scheduler::lane::{Class, LaneId, TopicId};
+use scheduler::lane::{Class, LaneId, Position, TopicId};
 use scheduler::read;
 use scheduler::reply::Effect;
 use scheduler::store::StoreError;
@@ -24,7 +24,7 @@ use tokio::time::Instant;
 use crate::error::Error;
 use crate::feed::{Fed, Feed};
 use crate::leader_clock::LeaderClock;
-use crate::machine::{Adapter, Rows};
+use crate::machine::{Adapter, Rows, SnapshotRows};
 use crate::proposer::Proposer;
 use crate::rows::Source;
 
@@ -99,6 +99,13 @@ pub enum Event {
     },
     /// Somebody wants to know how it goes.
     Status(oneshot::Sender<Status>),
+    /// Somebody wants to know which rows are handed out.
+    Holds {
+        /// Where they are.
+        rows: Vec<(LaneId, Position)>,
+        /// One answer for each, in order.
+        reply: oneshot::Sender<Vec<bool>>,
+    },
 }
 
 /// Talks to the dispatcher of a partition and term; cheap to clone.
@@ -322,9 +329,11 @@ impl Runner {
         match action {
             Action::Deliver { session, deliveries } => {
                 crate::metrics::delivered(self.context.clock.now(), &deliveries);
-                if let Some(outbound) = self.sessions.get(&session) {
-                    // A session that is gone says so by an event of its own; its leases run out.
-                    let _ = outbound.send(Outbound::Deliveries(deliveries));
+                if let Some(outbound) = self.sessions.get(&session)
+                    && outbound.send(Outbound::Deliveries(deliveries)).is_err()
+                {
+                    // Its end is on the way as an event; until then it shall get no more. Its leases run out.
+                    self.dispatcher.drain(session);
                 }
             }
             Action::Propose { ticket, command } => {
@@ -363,8 +372,8 @@ impl Runner {
         let now = self.context.clock.now();
         match event {
             Event::Open { hello, outbound, reply } => {
-                let store = self.store()?;
-                let welcome = self.dispatcher.open(now, hello, &Source(&Rows(&store)))?;
+                let rows = self.store()?.snapshot();
+                let welcome = self.dispatcher.open(now, hello, &Source(&SnapshotRows(&rows)))?;
                 if let Some(old) = welcome.replaced.and_then(|old| self.sessions.remove(&old)) {
                     let reason = "a newer stream of this executor took over".to_string();
                     let _ = old.send(Outbound::GoAway { reason, leader: None });
@@ -401,6 +410,10 @@ impl Runner {
             Event::Status(reply) => {
                 let _ = reply.send(self.dispatcher.status());
             }
+            Event::Holds { rows, reply } => {
+                let held = rows.into_iter().map(|(lane, position)| self.dispatcher.holds(lane, position));
+                let _ = reply.send(held.collect());
+            }
         }
         Ok(())
     }
@@ -431,17 +444,16 @@ impl Runner {
     }
 
     fn load_topics(&mut self) -> Result<(), StoreError> {
-        let store = self.store()?;
-        let topics = read::topics(&Rows(&store))?;
-        for topic in topics {
+        let rows = self.store()?.snapshot();
+        for topic in read::topics(&SnapshotRows(&rows))? {
             self.load_topic(topic.id)?;
         }
         Ok(())
     }
 
     fn load_topic(&mut self, id: TopicId) -> Result<(), StoreError> {
-        let store = self.store()?;
-        let rows = Rows(&store);
+        let rows = self.store()?.snapshot();
+        let rows = SnapshotRows(&rows);
         let Some(topic) = read::topic(&rows, id)? else { return Ok(()) };
         let now = self.context.clock.now();
         self.known.insert(id);

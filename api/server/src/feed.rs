@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use scheduler::Topics;
 use scheduler::forecast::{Grid, Part};
-use scheduler::lane::{Class, LaneId, TopicId};
+use scheduler::lane::{Class, LaneId, Position, TopicId};
 use scheduler::machine::{Applied, Machine};
 use scheduler::read;
 use scheduler::record::Topic;
@@ -38,15 +38,32 @@ pub struct Fed {
     pub effects: Vec<Effect>,
 }
 
-/// A trigger whose state was changed by a command.
+/// Something that watchers cannot find by looking at what fell due.
 #[derive(Clone, Debug)]
 pub struct Change {
-    /// By the entry at this index.
+    /// By the entry at this index, or by one a little before.
     pub index: u64,
-    /// Tenant.
-    pub namespace: String,
-    /// Which.
-    pub id: String,
+    /// What.
+    pub what: Changed,
+}
+
+/// What changed.
+#[derive(Clone, Debug)]
+pub enum Changed {
+    /// A command changed the state of a trigger.
+    Trigger {
+        /// Tenant.
+        namespace: String,
+        /// Which.
+        id: String,
+    },
+    /// A topic was resumed or its rate limit let some pass: triggers that had been due before fired.
+    Released {
+        /// Their lane.
+        lane: LaneId,
+        /// They lie after this position.
+        after: Position,
+    },
 }
 
 /// How far a replica has come.
@@ -70,12 +87,9 @@ struct Inner {
     wheel: Wheel,
     /// Between apply and its publication: the store may be ahead of the wheel, so no split may begin.
     applying: bool,
-    /// What is being applied reports its changes.
-    reporting: bool,
     owed: bool,
     dispatcher: Option<mpsc::UnboundedSender<Vec<Fed>>>,
     topics: Arc<Vec<Topic>>,
-    watchers: usize,
     changes: VecDeque<Change>,
     /// Changes up to this index are not (all) kept.
     changes_after: u64,
@@ -100,11 +114,9 @@ impl Feed {
             inner: Mutex::new(Inner {
                 wheel: Wheel::new(Timestamp::MIN),
                 applying: false,
-                reporting: false,
                 owed: false,
                 dispatcher: None,
                 topics: Arc::default(),
-                watchers: 0,
                 changes: VecDeque::new(),
                 changes_after: 0,
             }),
@@ -123,13 +135,9 @@ impl Feed {
         self.progress.subscribe()
     }
 
-    /// Entries are being applied: the store may be ahead of what was published. Returns whether changes are to be
-    /// reported.
-    pub(crate) fn applying(&self) -> bool {
-        let mut inner = self.lock();
-        inner.applying = true;
-        inner.reporting = inner.watchers > 0;
-        inner.reporting
+    /// Entries are being applied: the store may be ahead of what was published.
+    pub(crate) fn applying(&self) {
+        self.lock().applying = true;
     }
 
     /// The entries are readable in `store`. Takes them.
@@ -139,15 +147,22 @@ impl Feed {
             return;
         };
         let progress = Progress { index: last.index, watermark: last.watermark };
+        let before = self.progress.borrow().watermark;
         let mut inner = self.lock();
         inner.applying = false;
         inner.owed = last.owed;
+        let mut released = Vec::new();
         if applied.iter().any(|one| one.effects.iter().any(|effect| matches!(effect, Effect::LaneChanged { .. })))
             || topics.len() != inner.topics.len()
         {
-            inner.topics = Arc::new(topics.iter().cloned().collect());
+            let topics: Vec<Topic> = topics.iter().cloned().collect();
+            released = released_since(&inner.topics, &topics, before);
+            inner.topics = Arc::new(topics);
         }
         let fed: Vec<Fed> = applied.drain(..).map(|one| inner.take_in(one)).collect();
+        for (lane, after) in released {
+            inner.changed(Change { index: progress.index, what: Changed::Released { lane, after } });
+        }
         self.begin_splits(&mut inner, store);
         if let Some(dispatcher) = &inner.dispatcher
             && dispatcher.send(fed).is_err()
@@ -227,12 +242,6 @@ impl Feed {
         self.lock().topics.clone()
     }
 
-    /// From the next apply on changes are kept, until the guard is dropped; [`Feed::changes_after`] says since when.
-    pub fn watch(self: &Arc<Self>) -> Watching {
-        self.lock().watchers += 1;
-        Watching(self.clone())
-    }
-
     /// The changes after `index`, in order; `None` when not all of them are kept any more.
     pub fn changes_after(&self, index: u64) -> Option<Vec<Change>> {
         let inner = self.lock();
@@ -297,25 +306,22 @@ impl Inner {
                     self.wheel.remove(*lane, position.due);
                 }
                 Effect::Changed { namespace, id } => {
-                    if self.changes.len() == CHANGES_MAX
-                        && let Some(oldest) = self.changes.pop_front()
-                    {
-                        self.changes_after = oldest.index;
-                    }
-                    self.changes.push_back(Change {
-                        index: applied.index,
-                        namespace: namespace.clone(),
-                        id: id.clone(),
-                    });
+                    let what = Changed::Trigger { namespace: namespace.clone(), id: id.clone() };
+                    self.changed(Change { index: applied.index, what });
                 }
                 _ => {}
             }
         }
-        if !self.reporting {
-            self.changes.clear();
-            self.changes_after = applied.index;
-        }
         Fed { index: applied.index, watermark: applied.watermark, lanes, effects: applied.effects }
+    }
+
+    fn changed(&mut self, change: Change) {
+        if self.changes.len() == CHANGES_MAX
+            && let Some(oldest) = self.changes.pop_front()
+        {
+            self.changes_after = oldest.index;
+        }
+        self.changes.push_back(change);
     }
 
     /// Moves the wheel; returns the lanes in which something became due.
@@ -337,11 +343,17 @@ impl Inner {
     }
 }
 
-/// While it lives, changes are kept.
-pub struct Watching(Arc<Feed>);
-
-impl Drop for Watching {
-    fn drop(&mut self) {
-        self.0.lock().watchers -= 1;
+/// Lanes that let more pass than they did before at the watermark then, and up to where they had.
+fn released_since(before: &[Topic], now: &[Topic], watermark: Timestamp) -> Vec<(LaneId, Position)> {
+    let mut released = Vec::new();
+    // Topics are never taken away, and keep their place.
+    for (old, new) in before.iter().zip(now) {
+        for class in [Class::High, Class::Normal, Class::Low] {
+            let passed = old.lanes[class as usize].fired_up_to(watermark);
+            if new.lanes[class as usize].fired_up_to(watermark) > passed {
+                released.push((new.lane(class), passed));
+            }
+        }
     }
+    released
 }

@@ -49,7 +49,7 @@ impl raft::StateMachine for Adapter {
     type Reply = Answers;
 
     fn apply(&mut self, store: &raft::Store, entries: &[Committed], batch: &mut Batch) -> Result<Vec<Answers>, Halt> {
-        self.machine.report_changes(self.feed.applying());
+        self.feed.applying();
         let started = std::time::Instant::now();
         let rows = Rows(store);
         let mut overlay = Overlay::new(&rows);

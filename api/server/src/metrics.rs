@@ -36,6 +36,8 @@ pub const ENTRY_BYTES: &str = "bosingak_entry_bytes_total";
 pub const PROPOSAL_SECONDS: &str = "bosingak_raft_proposal_seconds";
 /// Commands refused because a queue was full.
 pub const OVERLOADED: &str = "bosingak_overloaded_total";
+/// Commands whose client had given up before they were proposed.
+pub const GIVEN_UP: &str = "bosingak_given_up_total";
 /// Applying the entries of one batch, without writing them.
 pub const APPLY_SECONDS: &str = "bosingak_apply_seconds";
 /// Counting the rows of a coarse slot of the wheel.
@@ -133,6 +135,7 @@ fn describe() {
         (BARE_ENTRIES, "Log entries proposed only to move time"),
         (ENTRY_BYTES, "Bytes of log entries proposed"),
         (OVERLOADED, "Commands refused because a queue was full"),
+        (GIVEN_UP, "Commands whose client had given up before they were proposed"),
         (WHEEL_DRIFT, "Recounts that found another number than the wheel had"),
         (CALLS, "Answered calls"),
         (FORWARDED, "Calls passed on to the leader's node"),
@@ -178,6 +181,11 @@ pub fn recounted(took: Duration) {
 /// A queue was full.
 pub fn overloaded() {
     counter!(OVERLOADED).increment(1);
+}
+
+/// A command was dropped from the queue because nobody waits for its answer.
+pub fn given_up() {
+    counter!(GIVEN_UP).increment(1);
 }
 
 /// An entry without commands was proposed.

@@ -4,27 +4,33 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use proto::v1;
 use scheduler::forecast::{Grid, Part};
-use scheduler::lane::TopicId;
-use scheduler::read;
+use scheduler::lane::{LaneId, Position, TopicId};
+use scheduler::read::{self, TriggerView};
 use scheduler::record::Topic;
+use scheduler::reply::Outcome;
 use scheduler::store::Read;
 use scheduler::time::Timestamp;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use crate::clock::Clock;
 use crate::config::ProposerConfig;
+use crate::convert;
 use crate::disk::DiskGuard;
 use crate::dispatch;
 use crate::error::Error;
 use crate::feed::Feed;
 use crate::leader_clock::LeaderClock;
-use crate::machine::{Adapter, Rows};
+use crate::machine::{Adapter, SnapshotRows};
 use crate::proposer::{Proposer, Term};
 use crate::time_rules::Sample;
 
 /// How long sessions of a lost term wait to be told who leads.
 const LEADER_KNOWN_WITHIN: Duration = Duration::from_millis(500);
+
+/// How long a leader that cannot go on waits for its term to end before it tries again to end it.
+const TERM_ENDS_WITHIN: Duration = Duration::from_secs(1);
 
 /// How long a term waits at its start for clocks that agree.
 const AGREE_WITHIN: Duration = Duration::from_secs(1);
@@ -196,7 +202,7 @@ impl Partition {
         self.read_local(read)
     }
 
-    /// Reads rows as applied here.
+    /// Reads rows as applied here, all of them as they were at one moment.
     ///
     /// # Errors
     ///
@@ -206,7 +212,33 @@ impl Partition {
         read: impl FnOnce(&dyn Read) -> Result<T, scheduler::store::StoreError>,
     ) -> Result<T, Error> {
         let store = self.0.group.store().ok_or_else(|| self.not_open())?;
-        read(&Rows(&store)).map_err(|error| Error::Internal(error.to_string()))
+        let rows = store.snapshot();
+        // Rows may come from disk; meanwhile somebody else runs the tasks of this thread.
+        blocking(|| read(&SnapshotRows(&rows))).map_err(|error| Error::Internal(error.to_string()))
+    }
+
+    /// Triggers as clients see them, `delivered` with what the dispatcher knows; without one, nothing is handed out.
+    pub async fn shown(&self, views: Vec<TriggerView>) -> Vec<v1::Trigger> {
+        let may_be_held = |view: &TriggerView| matches!(view.state, Outcome::Fired | Outcome::Retrying);
+        let rows: Vec<_> =
+            views.iter().filter(|view| may_be_held(view)).map(|view| (view.lane, view.position)).collect();
+        let fired: Vec<bool> = views.iter().map(may_be_held).collect();
+        let mut held = self.held(rows).await.into_iter();
+        let triggers = views.into_iter().map(|view| convert::trigger(self.0.number, view));
+        triggers
+            .zip(fired)
+            .map(|(trigger, fired)| v1::Trigger { delivered: fired && held.next().unwrap_or(false), ..trigger })
+            .collect()
+    }
+
+    async fn held(&self, rows: Vec<(LaneId, Position)>) -> Vec<bool> {
+        let Some(dispatcher) = self.dispatcher().filter(|_| !rows.is_empty()) else { return Vec::new() };
+        let (reply, held) = oneshot::channel();
+        match dispatcher.tell(self.0.number, dispatch::Event::Holds { rows, reply }).await {
+            Ok(()) => held.await.unwrap_or_default(),
+            // The term is over: nobody is sure to hold anything.
+            Err(_) => Vec::new(),
+        }
     }
 
     /// This partition's share of a forecast, the topics by their numbers here, and the rows it was taken from.
@@ -302,7 +334,7 @@ impl Partition {
             Ok(status) => status,
             Err(error) => {
                 tracing::error!(partition = self.0.number, term, %error, "cannot lead");
-                return std::future::pending().await;
+                return self.give_up(term).await;
             }
         };
         let voters = voters(&self.0.group);
@@ -335,13 +367,22 @@ impl Partition {
                 }
                 Err(error) => tracing::error!(partition = self.0.number, %error, "no thread for the dispatcher"),
             }
-            // A second one in this term would count its tokens from the start again. Somebody else shall lead.
-            loop {
-                self.resign().await;
-                tokio::time::sleep(Duration::from_secs(1)).await;
-            }
+            // A second one in this term would count its tokens from the start again.
+            self.give_up(term).await
         };
         tokio::join!(propose, dispatch);
+    }
+
+    /// Somebody else shall lead, or this node in a new term; until dropped.
+    async fn give_up(&self, term: u64) {
+        loop {
+            if !self.resign().await
+                && let Err(error) = self.0.group.end_term(term).await
+            {
+                tracing::warn!(partition = self.0.number, term, %error, "cannot end the term");
+            }
+            tokio::time::sleep(TERM_ENDS_WITHIN).await;
+        }
     }
 
     /// Waits a moment for clocks that agree, so that a term does not begin at the time at which the last one ended.
@@ -366,14 +407,15 @@ impl Partition {
         self.0.samples.lock().expect("never held over a panic")
     }
 
-    /// Hands leadership to any other voter that takes it.
-    pub async fn resign(&self) {
+    /// Hands leadership to any other voter that takes it; whether one did.
+    pub async fn resign(&self) -> bool {
         let status = self.0.group.status();
         for replica in status.replicas.iter().filter(|replica| replica.voter && replica.node != self.0.node) {
             if self.0.group.transfer(replica.node).await.is_ok() {
-                return;
+                return true;
             }
         }
+        false
     }
 
     fn leader_clock(&self) -> Option<Arc<LeaderClock>> {
@@ -382,6 +424,15 @@ impl Partition {
 
     fn leader_clock_slot(&self) -> std::sync::MutexGuard<'_, Option<Arc<LeaderClock>>> {
         self.0.leader_clock.lock().expect("never held over a panic")
+    }
+}
+
+/// Runs what may wait for the disk. On a runtime of a single thread, as tests have, everybody waits with it.
+fn blocking<T>(work: impl FnOnce() -> T) -> T {
+    use tokio::runtime::{Handle, RuntimeFlavor};
+    match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
+        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
+        _ => work(),
     }
 }
 

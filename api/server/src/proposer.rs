@@ -59,8 +59,8 @@ impl Answer {
 pub struct Awaited(oneshot::Receiver<Result<Answer, Error>>);
 
 impl Awaited {
-    /// Waits for the answer. The command is durable on a majority when this says so. Giving up waiting does not take the
-    /// command back.
+    /// Waits for the answer. The command is durable on a majority when this says so. Giving up waiting takes the command
+    /// back only if a client asked for it and it is still in the queue.
     ///
     /// # Errors
     ///
@@ -101,7 +101,16 @@ enum Standing {
 struct Waiting {
     /// The command as a field of the entry, tag and length included.
     field: Vec<u8>,
+    /// A client asked for it, and may have given up since.
+    asked: bool,
     reply: oneshot::Sender<Result<Answer, Error>>,
+}
+
+impl Waiting {
+    /// Whether nobody waits for the answer and nobody else needs it done.
+    fn is_given_up(&self) -> bool {
+        self.asked && self.reply.is_closed()
+    }
 }
 
 /// What a term's proposals need.
@@ -132,7 +141,7 @@ impl Proposer {
     /// present moment and time is held.
     pub fn propose(&self, kind: Kind) -> Result<Awaited, Error> {
         self.0.disk.check()?;
-        self.propose_internal(kind)
+        self.enqueue(kind, true)
     }
 
     /// Queues a command of the node's own, which frees room rather than take it: a full disk is no reason to refuse it.
@@ -141,6 +150,10 @@ impl Proposer {
     ///
     /// As [`propose`](Self::propose).
     pub fn propose_internal(&self, kind: Kind) -> Result<Awaited, Error> {
+        self.enqueue(kind, false)
+    }
+
+    fn enqueue(&self, kind: Kind, asked: bool) -> Result<Awaited, Error> {
         let relative = is_relative(&kind);
         let field = as_field(kind);
         let (reply, awaited) = oneshot::channel();
@@ -165,7 +178,7 @@ impl Proposer {
                 });
             }
             queue.bytes += field.len();
-            queue.waiting.push_back(Waiting { field, reply });
+            queue.waiting.push_back(Waiting { field, asked, reply });
         }
         self.0.wake.notify_one();
         Ok(Awaited(awaited))
@@ -264,6 +277,12 @@ impl Proposer {
     /// Takes what makes the next entry; while others are under way only if it is worth one.
     fn take(&self, under_way: bool) -> Option<Vec<Waiting>> {
         let mut queue = self.lock();
+        // In an overload the oldest have waited the longest: work for nobody would be all that is done.
+        while queue.waiting.front().is_some_and(Waiting::is_given_up) {
+            let given_up = queue.waiting.pop_front();
+            queue.bytes -= given_up.map_or(0, |waiting| waiting.field.len());
+            crate::metrics::given_up();
+        }
         if queue.waiting.is_empty() || under_way && queue.waiting.len() < GATHER_COMMANDS && queue.bytes < GATHER_BYTES
         {
             return None;
@@ -448,7 +467,7 @@ mod tests {
     #[test]
     fn an_entry_is_what_prost_would_write() {
         let (reply, _awaited) = oneshot::channel();
-        let waiting = |kind, reply| Waiting { field: as_field(kind), reply };
+        let waiting = |kind, reply| Waiting { field: as_field(kind), asked: true, reply };
         let (second, _also) = oneshot::channel();
         let batch = vec![waiting(cancel("a"), reply), waiting(Kind::Schedule(Schedule::default()), second)];
         let expected = Entry {
@@ -499,6 +518,18 @@ mod tests {
         assert_eq!(proposer.take(false).expect("a batch").len(), 1);
         assert!(proposer.propose(big()).is_ok());
         drop(kept);
+    }
+
+    #[test]
+    fn what_a_client_gave_up_is_not_proposed_and_what_the_node_needs_is() {
+        let proposer = proposer(1 << 20);
+        proposer.lead();
+        drop(proposer.propose(cancel("given up")).expect("queued"));
+        assert!(proposer.take(false).is_none());
+        assert_eq!(proposer.queued_bytes(), 0);
+        drop(proposer.propose_internal(cancel("the node's own")).expect("queued"));
+        drop(proposer.propose(cancel("given up, but too late")).expect("queued"));
+        assert_eq!(proposer.take(false).expect("a batch").len(), 2);
     }
 
     #[test]

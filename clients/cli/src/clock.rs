@@ -3,15 +3,11 @@
 use std::time::Duration;
 
 use clap::Subcommand;
-use client::retry::Policy;
 use proto::admin::v1::{AdvanceClockRequest, advance_clock_request};
 
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::{duration, moment, when};
-
-/// Stops at every due time, so it takes as long as the work does: an hour unless the caller wants less.
-const PATIENCE: Duration = Duration::from_secs(3_600);
 
 /// What can be done with a virtual clock.
 #[derive(Subcommand)]
@@ -38,11 +34,7 @@ pub async fn run(context: &mut Context, verb: Verb) -> Result<u8, Failure> {
         }
         (None, None) => None,
     };
-    // The default time-out is for calls that answer at once.
-    let total = context.client.policy().total;
-    let total = if total == Duration::from_secs(10) { PATIENCE } else { total };
-    let client = context.client.with_policy(Policy { total, attempt: total, ..context.client.policy() });
-    let answer = client.advance_clock(AdvanceClockRequest { target }).await?;
+    let answer = context.patient().advance_clock(AdvanceClockRequest { target }).await?;
     if context.out.is_json() {
         context.out.message(&answer)?;
     } else {

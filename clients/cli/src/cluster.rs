@@ -31,10 +31,10 @@ pub enum Verb {
         /// Its number.
         node: u64,
         /// Where clients reach it.
-        #[arg(long, value_name = "URL")]
+        #[arg(long, value_name = "HOST:PORT", value_parser = host_and_port)]
         endpoint: String,
         /// Where the other nodes reach it.
-        #[arg(long, value_name = "URL")]
+        #[arg(long, value_name = "HOST:PORT", value_parser = host_and_port)]
         peer_endpoint: String,
     },
     /// Takes a node out of every partition.
@@ -73,20 +73,20 @@ pub async fn run(context: &mut Context, verb: Verb) -> Result<u8, Failure> {
             said(context, &answer, &text)?;
         }
         Verb::AddNode { node, endpoint, peer_endpoint } => {
-            let answer = client.add_node(AddNodeRequest { node, endpoint, peer_endpoint }).await?;
+            let answer = context.patient().add_node(AddNodeRequest { node, endpoint, peer_endpoint }).await?;
             said(context, &answer, &format!("node {node} votes in {} partitions", answer.partitions.len()))?;
         }
         Verb::RemoveNode { node, confirm } => {
             confirm.ask(&format!("removing node {node}"))?;
-            let answer = client.remove_node(RemoveNodeRequest { node }).await?;
+            let answer = context.patient().remove_node(RemoveNodeRequest { node }).await?;
             said(context, &answer, &format!("node {node} is removed from {} partitions", answer.partitions.len()))?;
         }
         Verb::Drain { node } => {
-            let answer = client.drain_node(DrainNodeRequest { node, undo: false }).await?;
+            let answer = context.patient().drain_node(DrainNodeRequest { node, undo: false }).await?;
             said(context, &answer, &format!("node {node} leads {} partitions", led(&answer.partitions, node)))?;
         }
         Verb::Undrain { node } => {
-            let answer = client.drain_node(DrainNodeRequest { node, undo: true }).await?;
+            let answer = context.patient().drain_node(DrainNodeRequest { node, undo: true }).await?;
             said(context, &answer, &format!("node {node} may lead again"))?;
         }
         Verb::AcceptClock { partition, confirm } => {
@@ -96,6 +96,15 @@ pub async fn run(context: &mut Context, verb: Verb) -> Result<u8, Failure> {
         }
     }
     Ok(0)
+}
+
+/// An address as the server takes it; a URL of one is understood.
+fn host_and_port(text: &str) -> Result<String, String> {
+    let address = text.strip_prefix("http://").unwrap_or(text).trim_end_matches('/');
+    let valid = address.rsplit_once(':').is_some_and(|(host, port)| {
+        !host.is_empty() && !host.contains('/') && port.parse::<u16>().is_ok_and(|port| port != 0)
+    });
+    if valid { Ok(address.to_string()) } else { Err("expected HOST:PORT, as in 10.0.0.4:7300".into()) }
 }
 
 fn said(context: &mut Context, answer: &impl Named, text: &str) -> Result<(), Failure> {

@@ -3,10 +3,16 @@
 use std::time::Duration;
 
 use client::Client;
+use client::retry::Policy;
 
 use crate::args::Global;
 use crate::failure::Failure;
 use crate::output::Output;
+
+/// How long a call may take when nothing is said: the default of `--timeout`.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a call may take that waits for what it set going, when nothing is said.
+const PATIENCE: Duration = Duration::from_secs(3_600);
 
 /// The connection, and where results go.
 pub struct Context {
@@ -27,5 +33,13 @@ impl Context {
             .connect_lazy()
             .map_err(|error| Failure::from(error).or_hint("--address http://127.0.0.1:7300"))?;
         Ok(Context { client, namespace: global.namespace.clone(), out })
+    }
+
+    /// A client for calls that take as long as what they set going: to move a virtual clock, to bring a node up to date. One
+    /// attempt has all the time there is, and the default time-out, which is for calls that answer at once, is not meant.
+    pub fn patient(&self) -> Client {
+        let policy = self.client.policy();
+        let total = if policy.total == TIMEOUT { PATIENCE } else { policy.total };
+        self.client.with_policy(Policy { total, attempt: total, ..policy })
     }
 }

@@ -169,6 +169,11 @@ fn exit_codes_tell_what_kind_of_failure_it_was() {
         (&["dead-letter", "drop", "x"], 2, "try: the same with --yes"),
         (&["executor", "run", "--topic", "t"], 2, "say what to do"),
         (&["executor", "run", "--topic", "t", "--http", "https://x"], 2, "only http://"),
+        (
+            &["cluster", "add-node", "4", "--endpoint", "n:7300", "--peer-endpoint", "https://n:7301"],
+            2,
+            "expected HOST:PORT",
+        ),
         (&["nonsense"], 2, "unrecognized subcommand"),
         (&["trigger", "cancel", "x", "missing"], 5, "missing: refused"),
         (&["trigger", "cancel", "missing"], 3, "missing: refused"),

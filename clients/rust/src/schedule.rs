@@ -38,7 +38,7 @@ impl<'a> Schedule<'a> {
         Schedule { via, request, wrong: None }
     }
 
-    /// Due at this moment; one in the past fires at once. Milliseconds count, what is finer is refused by the server.
+    /// Due at this moment; one in the past fires at once. Milliseconds count; what is finer is rounded up.
     pub fn at(mut self, moment: impl Into<prost_types::Timestamp>) -> Self {
         self.request.when = Some(When { when: Some(when::When::At(moment.into())) });
         self

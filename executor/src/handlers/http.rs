@@ -38,7 +38,7 @@ pub struct Http {
 }
 
 impl Http {
-    /// Posts to this URL. Only `http://`: encryption is left to a proxy beside the executor for now.
+    /// Posts to this URL. Only `http://`: encryption is left to a proxy beside the executor.
     pub fn new(url: &str) -> Result<Self, UrlError> {
         let url: Url = url.parse().map_err(|error| UrlError(format!("{url:?} is no URL: {error}")))?;
         if url.scheme() != "http" {

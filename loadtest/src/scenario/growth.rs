@@ -18,6 +18,8 @@ struct Twin {
     schedule_per_s: f64,
     drain_s: f64,
     rss_bytes: u64,
+    /// Triggers it was given.
+    stored: u64,
 }
 
 pub async fn run(run: &Run) -> anyhow::Result<Report> {
@@ -47,7 +49,10 @@ pub async fn run(run: &Run) -> anyhow::Result<Report> {
     report.add("burst_ratio", empty.drain_s / full.drain_s);
     report.add("memory_bytes_under_load_empty", empty.rss_bytes);
     report.add("memory_bytes_under_load_full", full.rss_bytes);
+    // Per trigger stored, not per trigger of the burst alone.
+    let burst = std::mem::replace(&mut report.count, run.arguments.pending + full.stored);
     target.account(&mut report);
+    report.count = burst;
     let restart_s = restart(run, &mut target).await?;
     report.add("restart_s", restart_s);
     report.drain_s = full.drain_s;
@@ -61,9 +66,15 @@ async fn twin(run: &Run, target: &Target, report: &mut Report, count: u64) -> an
     let meter = schedule::measure(run, &target.router, &load, Scenario::ScheduleBatch).await;
     let errors: u64 = lock(&load.oracle).errors().values().sum();
     anyhow::ensure!(errors == 0, "{errors} schedules failed: {:?}", lock(&load.oracle).errors());
+    let (scheduled, ..) = lock(&load.oracle).progress();
     let drain_s = burst::measure(run, target, report, count).await?;
     let cluster = target.cluster.as_ref().context("a cluster of our own")?;
-    Ok(Twin { schedule_per_s: meter.sustained(), drain_s, rss_bytes: cluster.usage().rss_bytes })
+    Ok(Twin {
+        schedule_per_s: meter.sustained(),
+        drain_s,
+        rss_bytes: cluster.usage().rss_bytes,
+        stored: scheduled + count,
+    })
 }
 
 /// Stores the pending triggers.

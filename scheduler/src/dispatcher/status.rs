@@ -85,6 +85,11 @@ impl LaneStatus {
 }
 
 impl Dispatcher {
+    /// Whether the row at this position is handed out, its outcome reported or not, and not ended.
+    pub fn holds(&self, lane: LaneId, position: Position) -> bool {
+        self.leases.at(lane, position).is_some()
+    }
+
     /// What an operator sees; costs a pass over topics and sessions.
     pub fn status(&self) -> Status {
         let sessions = self.sessions.iter().map(|(&session, open)| SessionStatus {

@@ -52,7 +52,6 @@ pub struct Machine<D: Domain = NoDomain> {
     domain: D,
     meta: Meta,
     topics: Topics,
-    report_changes: bool,
 }
 
 /// What applying one entry came to, beside the writes in the overlay.
@@ -106,7 +105,7 @@ impl From<StoreError> for Stop {
 impl<D: Domain> Machine<D> {
     /// Of a partition that has applied nothing.
     pub fn new(domain: D) -> Self {
-        Machine { domain, meta: Meta::first(), topics: Topics::default(), report_changes: false }
+        Machine { domain, meta: Meta::first(), topics: Topics::default() }
     }
 
     /// Of a partition with these rows.
@@ -121,11 +120,6 @@ impl<D: Domain> Machine<D> {
         self.meta = crate::read::status(store)?;
         self.topics = Topics::load(store)?;
         Ok(())
-    }
-
-    /// Whether [`Effect::Changed`] is reported; off at first, because only watchers need it.
-    pub fn report_changes(&mut self, on: bool) {
-        self.report_changes = on;
     }
 
     /// Replicated time: that of the newest entry applied.
@@ -173,7 +167,7 @@ impl<D: Domain> Machine<D> {
         let mut applied =
             Applied { index, watermark: now, replies: Vec::with_capacity(entry.commands.len()), ..Applied::default() };
         let hashes = prefetch(&entry.commands, overlay).map_err(|error| error.to_string())?;
-        let mut step = Step::new(overlay, &mut self.topics, &mut applied.effects, now, index, self.report_changes);
+        let mut step = Step::new(overlay, &mut self.topics, &mut applied.effects, now, index);
         step.forget(&mut self.meta, before.watermark()).map_err(|error| error.to_string())?;
         applied.owed = self.meta.sweep.is_some();
         let count = entry.commands.len();

@@ -22,7 +22,6 @@ pub(crate) struct Step<'s, 'o> {
     pub now: Timestamp,
     pub index: u64,
     effects: &'s mut Vec<Effect>,
-    report_changes: bool,
     /// The place that the version made now gets, and how many must be left for the commands to come.
     place: usize,
     next_place: usize,
@@ -51,9 +50,8 @@ impl<'s, 'o> Step<'s, 'o> {
         effects: &'s mut Vec<Effect>,
         now: Timestamp,
         index: u64,
-        report_changes: bool,
     ) -> Self {
-        Step { overlay, topics, now, index, effects, report_changes, place: 0, next_place: 0, reserved: 0 }
+        Step { overlay, topics, now, index, effects, place: 0, next_place: 0, reserved: 0 }
     }
 
     /// Begins the next command; `reserved` more follow it.
@@ -107,11 +105,9 @@ impl<'s, 'o> Step<'s, 'o> {
         self.effects.push(effect);
     }
 
-    /// Tells watchers, if there are any.
+    /// Tells watchers.
     pub(super) fn changed(&mut self, namespace: &str, id: &str) {
-        if self.report_changes {
-            self.effects.push(Effect::Changed { namespace: namespace.to_owned(), id: id.to_owned() });
-        }
+        self.effects.push(Effect::Changed { namespace: namespace.to_owned(), id: id.to_owned() });
     }
 
     /// The topic of a lane that a row names.

@@ -26,7 +26,7 @@ const CHUNK: usize = 512;
 const ROWS_MAX: usize = 20_000;
 
 /// Which triggers to list. Every condition must hold.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct ListQuery {
     /// Tenant.
     pub namespace: String,
@@ -42,6 +42,8 @@ pub struct ListQuery {
     pub labels: Vec<Label>,
     /// Triggers on a page.
     pub limit: usize,
+    /// Bytes after which a page ends, at least one trigger on it.
+    pub bytes: usize,
 }
 
 /// Where a list goes on: after this place.
@@ -87,6 +89,21 @@ impl Cursor {
     }
 }
 
+impl Default for ListQuery {
+    fn default() -> Self {
+        ListQuery {
+            namespace: String::new(),
+            topic: None,
+            states: Vec::new(),
+            due_from: None,
+            due_to: None,
+            labels: Vec::new(),
+            limit: 100,
+            bytes: usize::MAX,
+        }
+    }
+}
+
 impl ListQuery {
     /// Whether a trigger meets the conditions on state, due time and labels. Namespace and topic are not looked at.
     pub fn matches(&self, view: &TriggerView) -> bool {
@@ -120,7 +137,7 @@ pub fn list(store: &dyn Read, query: &ListQuery, after: Option<Cursor>) -> Resul
         topic.namespace == query.namespace && query.topic.as_ref().is_none_or(|name| *name == topic.name)
     };
     let mut page = Page { items: Vec::new(), next: None };
-    let mut rows = 0;
+    let (mut rows, mut bytes) = (0, 0);
     for topic in topics.iter().filter(wanted) {
         for class in Class::ALL {
             let lane = topic.lane(class);
@@ -137,9 +154,10 @@ pub fn list(store: &dyn Read, query: &ListQuery, after: Option<Cursor>) -> Resul
                         break;
                     }
                     if query.matches(&view) {
+                        bytes += view.weight();
                         page.items.push(view);
                     }
-                    if page.items.len() >= query.limit.max(1) {
+                    if page.items.len() >= query.limit.max(1) || bytes >= query.bytes && !page.items.is_empty() {
                         page.next = Some(Cursor { lane, position });
                         return Ok(page);
                     }
@@ -156,32 +174,44 @@ pub fn list(store: &dyn Read, query: &ListQuery, after: Option<Cursor>) -> Resul
     Ok(page)
 }
 
-/// Dead letters of a namespace in order of death, after `after`.
+/// Dead letters of a namespace in order of death, after `after`: at most `limit`, and none after the one that brings their
+/// rows to `bytes`.
 pub fn dead_letters(
     store: &dyn Read,
     namespace: &str,
     topic: Option<&str>,
     after: Option<Position>,
     limit: usize,
+    bytes: usize,
 ) -> Result<DeadPage, StoreError> {
     let topics = Topics::load(store)?;
     let limit = limit.max(1);
     let from = after.map_or(Position::MIN, Position::next);
+    // Over all topics, the first ones; what is dropped at the end was read for nothing, but never kept.
     let mut found: BTreeMap<Position, (&Topic, Bytes)> = BTreeMap::new();
+    let (mut held, mut more) = (0, false);
     for topic in topics.iter().filter(|own| own.namespace == namespace && topic.is_none_or(|name| name == own.name)) {
         let lane = topic.lane(Class::Dead);
-        let mut taken = 0;
         store.scan(&keys::due(lane, from), &keys::lane_end(keys::DUE, lane), &mut |key, value| {
-            if let Some(position) = keys::position_of(key) {
-                found.insert(position, (topic, Bytes::copy_from_slice(value)));
+            let Some(position) = keys::position_of(key) else { return ControlFlow::Continue(()) };
+            let full = found.len() >= limit || held >= bytes;
+            if full && found.last_key_value().is_some_and(|(last, _)| *last < position) {
+                more = true;
+                return ControlFlow::Break(());
             }
-            taken += 1;
-            if taken > limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            held += value.len();
+            found.insert(position, (topic, Bytes::copy_from_slice(value)));
+            while found.len() > limit
+                || found.last_key_value().is_some_and(|(_, (_, last))| found.len() > 1 && held - last.len() >= bytes)
+            {
+                held -= found.pop_last().map_or(0, |(_, (_, last))| last.len());
+                more = true;
+            }
+            ControlFlow::Continue(())
         })?;
     }
-    let more = found.len() > limit;
     let mut items = Vec::new();
-    for (position, (topic, value)) in found.into_iter().take(limit) {
+    for (position, (topic, value)) in found {
         let (id, trigger) = decode_trigger(&value)?;
         items.push(failed_view(topic, topic.lane(Class::Dead), position, &id, trigger)?);
     }

@@ -49,6 +49,16 @@ pub struct TriggerView {
     pub receipt: Receipt,
 }
 
+impl TriggerView {
+    /// What it takes in a message, roughly, in bytes.
+    pub fn weight(&self) -> usize {
+        let content = self.content.as_ref();
+        let labels = |label: &crate::command::Label| label.key.len() + label.value.len();
+        let own = content.map_or(0, |own| own.payload.len() + own.labels.iter().map(labels).sum::<usize>());
+        own + self.id.len() + self.last_error.len() + 256
+    }
+}
+
 /// A trigger by id, or `None` when there is none or its retention has passed.
 pub fn get(store: &dyn Read, namespace: &str, id: &str) -> Result<Option<TriggerView>, StoreError> {
     let Some(value) = store.get(&keys::id(IdHash::of(namespace, id)))? else { return Ok(None) };

@@ -1,6 +1,6 @@
 //! Random commands against the model, and the same log on replicas that batch, crash and compact differently.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -246,7 +246,28 @@ fn same_as(model: &Model, store: &MemoryStore) -> Result<(), TestCaseError> {
             break;
         }
     }
-    prop_assert_eq!(ids, listed);
+    prop_assert_eq!(&ids, &listed);
+    let dead = |id: &&String| matches!(model.ids[*id].state, State::Dead { .. });
+    let listed: BTreeSet<String> = listed.iter().filter(dead).cloned().collect();
+    // By number, and by size: one row is always more than one byte.
+    for (limit, bytes) in [(2, usize::MAX), (100, 1)] {
+        let (mut found, mut last, mut after) = (BTreeSet::new(), None, None);
+        loop {
+            let page = read::dead_letters(store, NAMESPACE, None, after, limit, bytes).unwrap();
+            let most = if bytes == 1 { 1 } else { limit };
+            prop_assert!(page.items.len() <= most);
+            for view in page.items {
+                prop_assert!(last < Some(view.position), "in order");
+                last = Some(view.position);
+                found.insert(view.id);
+            }
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        prop_assert_eq!(&found, &listed);
+    }
     for topic in 0..model.topics.len() {
         let counts = read::topic_counts(store, TopicId(topic as u32)).unwrap();
         let count = |wanted: fn(&State) -> bool| {

@@ -443,7 +443,8 @@ fn answer(line: usize, text: &str, store: &dyn Read, machine: &Machine<Stock>) -
             loop {
                 let limit = words.number("limit", 100) as usize;
                 let page =
-                    read::dead_letters(store, NAMESPACE, words.named.get("topic").copied(), after, limit).unwrap();
+                    read::dead_letters(store, NAMESPACE, words.named.get("topic").copied(), after, limit, usize::MAX)
+                        .unwrap();
                 assert!(page.items.len() <= limit);
                 ids.extend(page.items.into_iter().map(|view| view.id));
                 after = page.next;
@@ -543,6 +544,7 @@ fn list(words: &Words<'_>, store: &dyn Read) -> String {
         due_to: words.named.get("to").map(|value| Timestamp::from_millis(words.parse(value))),
         labels: label.map(|(key, value)| Label { key: key.into(), value: value.into() }).into_iter().collect(),
         limit: words.number("limit", 100) as usize,
+        bytes: words.number("bytes", 1 << 20) as usize,
     };
     let mut ids = Vec::new();
     let mut after = None;

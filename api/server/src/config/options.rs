@@ -90,7 +90,7 @@ pub const OPTIONS: &[Opt] = &[
     },
     Opt {
         key: "cluster.join",
-        meaning: "\"true\": start empty and wait to be added by `bosingak cluster add`",
+        meaning: "\"true\": start empty and wait to be added by `bosingak cluster add-node`",
         kind: Kind::OneOf(&["false", "true"]),
         default: "false",
     },

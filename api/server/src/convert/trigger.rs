@@ -9,7 +9,7 @@ use scheduler::time::Delay;
 use super::scalars::{delay, moment};
 use super::views::{local_time, receipt};
 
-/// A trigger as it is read.
+/// A trigger as it is read. Whether it is handed out is not known to the rows: `delivered` is false.
 pub fn trigger(partition: u32, view: TriggerView) -> v1::Trigger {
     let content = view.content.unwrap_or_default();
     let retry = content.retry.map(|retry| v1::RetryPolicy {

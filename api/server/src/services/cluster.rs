@@ -17,11 +17,14 @@ use crate::convert::{self, Range};
 use crate::dispatch::Event;
 use crate::error::Error;
 use crate::feed::NextEntry;
+use crate::node::Node;
 use crate::partition::Partition;
 use crate::validate::Violations;
 
 /// How long a change of members may take.
 const CHANGE_TIMEOUT: Duration = Duration::from_secs(600);
+/// How far a virtual clock may be moved at once: past everything that can be scheduled, which is ten years ahead.
+const ADVANCE_MS_MAX: u64 = 20 * 366 * 86_400_000;
 /// How long a silent replica still counts as reachable.
 const REACHABLE_WITHIN: Duration = Duration::from_secs(3);
 
@@ -74,14 +77,15 @@ impl ClusterService for Services {
             format!("expected a number from 1 to 2147483647, got {}", message.node)
         });
         for (field, address) in [("endpoint", &message.endpoint), ("peer_endpoint", &message.peer_endpoint)] {
-            let valid =
-                address.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
+            let valid = address.rsplit_once(':').is_some_and(|(host, port)| {
+                !host.is_empty() && !host.contains('/') && port.parse::<u16>().is_ok_and(|port| port != 0)
+            });
             v.require(valid, field, || format!("expected HOST:PORT, got {address:?}"));
         }
         v.finish(())?;
         let member =
             raft::Member { node: message.node, endpoint: message.endpoint, peer_endpoint: message.peer_endpoint };
-        self.members_changed(self.node.raft().add_node(member)).await?;
+        self.members_changed(move |node| async move { node.raft().add_node(member).await }).await?;
         Ok(Response::new(v1::AddNodeResponse { partitions: self.partitions().await? }))
     }
 
@@ -91,7 +95,7 @@ impl ClusterService for Services {
     ) -> Result<Response<v1::RemoveNodeResponse>, Status> {
         let node = request.into_inner().node;
         self.known(node)?;
-        self.members_changed(self.node.raft().remove_node(node)).await?;
+        self.members_changed(move |this| async move { this.raft().remove_node(node).await }).await?;
         Ok(Response::new(v1::RemoveNodeResponse { partitions: self.partitions().await? }))
     }
 
@@ -114,7 +118,7 @@ impl ClusterService for Services {
         if message.undo {
             self.node.raft().undrain();
         } else {
-            self.members_changed(self.node.raft().drain()).await?;
+            self.members_changed(|node| async move { node.raft().drain().await }).await?;
         }
         Ok(Response::new(v1::DrainNodeResponse { partitions: self.partitions().await? }))
     }
@@ -201,9 +205,15 @@ impl Services {
         found.ok_or(Error::UnknownNode { node })
     }
 
-    async fn members_changed(&self, change: impl Future<Output = Result<(), raft::ChangeError>>) -> Result<(), Error> {
+    /// Goes on when the caller hangs up: half a change helps nobody.
+    async fn members_changed<F>(&self, change: impl FnOnce(Node) -> F) -> Result<(), Error>
+    where
+        F: Future<Output = Result<(), raft::ChangeError>> + Send + 'static,
+    {
+        let change = tokio::spawn(change(self.node.clone()));
         match tokio::time::timeout(CHANGE_TIMEOUT, change).await {
-            Ok(result) => result.map_err(|error| change_error(0, error)),
+            Ok(Ok(result)) => result.map_err(|error| change_error(0, error)),
+            Ok(Err(panic)) => Err(Error::Internal(panic.to_string())),
             Err(_) => Err(Error::MembershipBusy { reason: "the change is still under way; look at the status".into() }),
         }
     }
@@ -217,8 +227,14 @@ impl Services {
         let mut v = Violations::new();
         use v1::advance_clock_request::Target;
         let target = match message.target {
-            Some(Target::By(by)) => clock.wall().after(convert::delay_of(&mut v, "by", &by, Range(0, u64::MAX / 2))),
-            Some(Target::To(to)) => convert::moment_of(&mut v, "to", &to),
+            Some(Target::By(by)) => clock.wall().after(convert::delay_of(&mut v, "by", &by, Range(0, ADVANCE_MS_MAX))),
+            Some(Target::To(to)) => {
+                let to = convert::moment_of(&mut v, "to", &to);
+                v.require(to.since(clock.wall()).as_millis() <= ADVANCE_MS_MAX, "to", || {
+                    format!("expected a moment at most {ADVANCE_MS_MAX} ms from now, got {to}")
+                });
+                to
+            }
             None => {
                 v.push("target", "expected one of by, to, got none");
                 clock.wall()

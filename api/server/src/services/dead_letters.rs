@@ -10,7 +10,7 @@ use scheduler::reply::Reply;
 use scheduler::time::Timestamp;
 use tonic::{Request, Response, Status};
 
-use super::list::PageToken;
+use super::list::{PAGE_BYTES_MAX, PageToken};
 use super::scheduler::unexpected;
 use super::{Call, Services, route};
 use crate::convert;
@@ -84,7 +84,9 @@ impl Services {
         let partition = self.node.partition(page.partition)?;
         route!(self, call, partition, message, DeadLetterServiceClient::list_dead_letters, {
             let topic = Some(message.topic.as_str()).filter(|topic| !topic.is_empty());
-            let found = partition.read(|rows| read::dead_letters(rows, &namespace, topic, page.after, limit)).await?;
+            let found = partition
+                .read(|rows| read::dead_letters(rows, &namespace, topic, page.after, limit, PAGE_BYTES_MAX))
+                .await?;
             let number = partition.number();
             let next = match found.next {
                 Some(next) => Some(PageToken { partition: number, after: Some(next) }),

@@ -3,7 +3,7 @@
 use proto::v1;
 use proto::v1::scheduler_service_client::SchedulerServiceClient;
 use scheduler::command::Label;
-use scheduler::read::{self, Cursor, ListQuery};
+use scheduler::read::{self, Cursor, ListQuery, TriggerView};
 
 use super::scheduler::states_of;
 use super::{Call, Services, route};
@@ -11,8 +11,8 @@ use crate::convert;
 use crate::error::Error;
 use crate::validate::Violations;
 
-/// Bytes of payload after which a page ends early.
-const PAGE_BYTES_MAX: usize = 4 << 20;
+/// Bytes of triggers after which a page ends early.
+pub(crate) const PAGE_BYTES_MAX: usize = 3 << 20;
 
 impl Services {
     pub(crate) async fn list_page(&self, message: v1::ListRequest, call: Call) -> Result<v1::ListResponse, Error> {
@@ -42,11 +42,10 @@ impl Services {
                 break;
             }
             query.limit = limit - triggers.len();
+            query.bytes = PAGE_BYTES_MAX - bytes;
             let page = partition.read(|rows| read::list(rows, &query, at.after)).await?;
-            for view in page.items {
-                bytes += view.content.as_ref().map_or(0, |content| content.payload.len()) + 256;
-                triggers.push(convert::trigger(at.partition, view));
-            }
+            bytes += page.items.iter().map(TriggerView::weight).sum::<usize>();
+            triggers.extend(partition.shown(page.items).await);
             token = match page.next {
                 Some(next) => Some(PageToken { partition: at.partition, after: Some(next) }),
                 None if at.partition as usize + 1 < self.node.partitions().len() => {
@@ -87,6 +86,7 @@ pub(crate) fn query_of(v: &mut Violations, namespace: String, filter: v1::Trigge
         due_to: filter.due_to.map(|at| convert::moment_of(v, "filter.due_to", &at)),
         labels: filter.labels.into_iter().map(|(key, value)| Label { key, value }).collect(),
         limit: 100,
+        bytes: PAGE_BYTES_MAX,
     }
 }
 

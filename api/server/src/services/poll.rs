@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt;
 use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
 use proto::v1;
-use scheduler::dispatcher::Hello;
+use scheduler::dispatcher::{Hello, SessionId};
 use tokio::sync::{mpsc, oneshot};
 
 use super::Services;
@@ -19,6 +19,8 @@ const WAIT_MS_MAX: u64 = 60_000;
 const DELIVERIES_MAX: u32 = 1_000;
 /// How long a poll that got something waits for more from the other partitions.
 const GATHER: Duration = Duration::from_millis(2);
+/// How long a poll for less than one trigger of each partition waits for some of them before it turns to others.
+const TURN: Duration = Duration::from_millis(100);
 
 impl Services {
     pub(crate) async fn poll_here(&self, message: v1::PollRequest) -> Result<v1::PollResponse, Error> {
@@ -32,48 +34,83 @@ impl Services {
         let wait = message.wait.map(|wait| convert::delay_of(&mut v, "wait", &wait, Range(0, WAIT_MS_MAX)));
         v.finish(())?;
         let wait = Duration::from_millis(wait.map_or(0, |wait| wait.as_millis()));
-        let executor: Arc<str> = message.executor.into();
         let topics: Vec<Arc<str>> = message.topics.into_iter().map(Arc::from).collect();
 
-        let mut led: Vec<(u32, Handle)> = self
-            .node
-            .partitions()
-            .iter()
-            .filter_map(|partition| Some((partition.number(), partition.dispatcher()?)))
-            .collect();
-        if led.is_empty() {
-            return Err(self.node.partition(0)?.not_leader());
+        let asked = Asked { executor: message.executor.into(), namespace, topics, max: message.max };
+        let deadline = tokio::time::Instant::now() + wait;
+        // Chance decides where to begin, so that no partition is always asked last.
+        let mut first = uuid::Uuid::now_v7().as_u128() as usize;
+        let mut looked_at = 0;
+        loop {
+            let mut led: Vec<(u32, Handle)> = self
+                .node
+                .partitions()
+                .iter()
+                .filter_map(|partition| Some((partition.number(), partition.dispatcher()?)))
+                .collect();
+            if led.is_empty() {
+                return Err(self.node.partition(0)?.not_leader());
+            }
+            let count = led.len();
+            led.rotate_left(first % count);
+            led.truncate(asked.max as usize);
+            looked_at += led.len();
+            first = first.wrapping_add(led.len());
+            // No more than `max` may be handed out. If that is less than one for each partition they are asked in turns:
+            // once quickly, since work may be waiting already, then for a while each.
+            let until = match () {
+                () if led.len() == count => deadline,
+                () if looked_at <= count => tokio::time::Instant::now(),
+                () => deadline.min(tokio::time::Instant::now() + TURN),
+            };
+            let until = until.max(tokio::time::Instant::now() + GATHER);
+            let deliveries = asked.ask(led, until, self.node.stopping()).await;
+            let over = looked_at >= count && tokio::time::Instant::now() >= deadline;
+            if !deliveries.is_empty() || over || self.node.stopping().now_or_never().is_some() {
+                return Ok(v1::PollResponse { deliveries });
+            }
         }
-        // Shares of `max` add up to it, so that no more is handed out than was asked for. When there are fewer than
-        // partitions, chance decides which are asked.
-        let turn = uuid::Uuid::now_v7().as_u128() as usize % led.len();
-        led.rotate_left(turn);
-        let count = led.len() as u32;
-        let shares = led.into_iter().zip(0..).map(|((partition, handle), place)| {
-            let share = message.max / count + u32::from(place < message.max % count);
-            (partition, handle, share)
-        });
-        let mut polls: FuturesUnordered<_> = shares
-            .filter(|(_, _, share)| *share > 0)
-            .map(|(partition, handle, share)| {
+    }
+}
+
+/// What a poll asks for.
+struct Asked {
+    executor: Arc<str>,
+    namespace: Arc<str>,
+    topics: Vec<Arc<str>>,
+    max: u32,
+}
+
+impl Asked {
+    /// Waits until one of the partitions has something, then takes what the others have.
+    async fn ask(
+        &self,
+        partitions: Vec<(u32, Handle)>,
+        until: tokio::time::Instant,
+        stopping: impl Future<Output = ()>,
+    ) -> Vec<v1::Delivery> {
+        let count = partitions.len() as u32;
+        // Shares of `max` that add up to it.
+        let mut polls: FuturesUnordered<_> = partitions
+            .into_iter()
+            .zip(0..)
+            .map(|((partition, handle), place)| {
                 let hello = Hello {
-                    executor: executor.clone(),
-                    namespace: namespace.clone(),
-                    topics: topics.clone(),
-                    in_flight_max: share,
+                    executor: self.executor.clone(),
+                    namespace: self.namespace.clone(),
+                    topics: self.topics.clone(),
+                    in_flight_max: self.max / count + u32::from(place < self.max % count),
                     held: Vec::new(),
                     poll: true,
                 };
-                Polled::begin(partition, handle, hello)
+                // A task, so that a session is known here, and can be closed, also when nobody waits for it any more.
+                tokio::spawn(Polled::begin(partition, handle, hello))
             })
             .collect();
         let mut open = Vec::new();
         while let Some(polled) = polls.next().await {
-            open.extend(polled);
+            open.extend(polled.ok().flatten());
         }
-
-        let mut found = Vec::new();
-        let deadline = tokio::time::Instant::now() + wait.max(GATHER);
         let first = async {
             let mut waiting: FuturesUnordered<_> = open.iter_mut().map(Polled::next).collect();
             while let Some(deliveries) = waiting.next().await {
@@ -83,26 +120,28 @@ impl Services {
             }
             std::future::pending().await
         };
-        tokio::select! {
-            deliveries = tokio::time::timeout_at(deadline, first) => found.extend(deliveries.unwrap_or_default()),
-            () = self.node.stopping() => {}
-        }
+        let mut found = tokio::select! {
+            found = tokio::time::timeout_at(until, first) => found.unwrap_or_default(),
+            () = stopping => Vec::new(),
+        };
         if !found.is_empty() {
             tokio::time::sleep(GATHER).await;
         }
         for polled in open {
             found.extend(polled.end().await);
         }
-        Ok(v1::PollResponse { deliveries: found })
+        found
     }
 }
 
-/// A session for the time of a poll.
+/// A session for the time of a poll; closed when dropped, as when the caller hangs up. What it was handed by then is
+/// handed out again when the lease has run out.
 struct Polled {
     partition: u32,
     handle: Handle,
-    session: scheduler::dispatcher::SessionId,
+    session: SessionId,
     outbox: mpsc::UnboundedReceiver<Outbound>,
+    closed: bool,
 }
 
 impl Polled {
@@ -111,7 +150,7 @@ impl Polled {
         let (reply, welcome) = oneshot::channel();
         handle.tell(partition, Event::Open { hello, outbound, reply }).await.ok()?;
         let session = welcome.await.ok()?.session;
-        Some(Polled { partition, handle, session, outbox })
+        Some(Polled { partition, handle, session, outbox, closed: false })
     }
 
     /// The next deliveries; none when the partition is led no more.
@@ -127,6 +166,7 @@ impl Polled {
     /// Ends the session; what was handed out until then is returned, so that no delivery is lost on the way.
     async fn end(mut self) -> Vec<v1::Delivery> {
         let mut found = Vec::new();
+        self.closed = true;
         if self.handle.tell(self.partition, Event::Close(self.session)).await.is_ok() {
             // The dispatcher hangs up when it has heard that.
             loop {
@@ -138,5 +178,17 @@ impl Polled {
             }
         }
         found
+    }
+}
+
+impl Drop for Polled {
+    fn drop(&mut self) {
+        if !self.closed {
+            let (handle, partition, session) = (self.handle.clone(), self.partition, self.session);
+            tokio::spawn(async move {
+                // When its term is over so is the session.
+                let _ = handle.tell(partition, Event::Close(session)).await;
+            });
+        }
     }
 }

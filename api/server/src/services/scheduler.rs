@@ -108,7 +108,7 @@ impl SchedulerService for Services {
                 let found = partition.read(|rows| read::get(rows, &namespace, &message.id)).await?;
                 let number = partition.number();
                 let view = found.ok_or(Error::Refused { partition: number, refusal: Refusal::NotFound })?;
-                Ok(v1::GetResponse { trigger: Some(convert::trigger(number, view)) })
+                Ok(v1::GetResponse { trigger: partition.shown(vec![view]).await.pop() })
             })
         })
         .await

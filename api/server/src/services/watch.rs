@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use proto::v1;
-use scheduler::lane::{Class, Position};
+use scheduler::lane::{Class, LaneId, Position};
 use scheduler::read::{self, ListQuery, TriggerView};
 use scheduler::store::StoreError;
 use scheduler::time::Timestamp;
@@ -19,7 +19,7 @@ use super::list::{from_hex, query_of, to_hex};
 use super::{Answers, Services};
 use crate::convert;
 use crate::error::Error;
-use crate::feed::Watching;
+use crate::feed::Changed;
 use crate::partition::Partition;
 use crate::validate::Violations;
 
@@ -45,8 +45,7 @@ struct Watch {
     /// One trigger, or all that match.
     id: Option<String>,
     query: ListQuery,
-    /// While one lives per partition, changes are kept there.
-    partitions: Vec<(Partition, Watching)>,
+    partitions: Vec<Partition>,
     places: BTreeMap<u32, Place>,
     events: Events,
 }
@@ -73,12 +72,8 @@ impl Services {
         if resumed && partitions.iter().any(|partition| !places.contains_key(&partition.number())) {
             return Err(Error::invalid("cursor", "expected the cursor of a watch with the same id and filter"));
         }
-        let partitions = partitions.into_iter().map(|partition| {
-            let watching = partition.feed().watch();
-            (partition, watching)
-        });
         let (events, stream) = mpsc::channel(EVENTS_AHEAD);
-        let watch = Watch { namespace, id, query, partitions: partitions.collect(), places, events: events.clone() };
+        let watch = Watch { namespace, id, query, partitions, places, events: events.clone() };
         let node = self.node.clone();
         tokio::spawn(async move {
             let result = tokio::select! {
@@ -103,7 +98,7 @@ impl Watch {
             }
             self.tell(v1::WatchEventKind::Synced, None).await?;
         }
-        let mut progress: Vec<_> = self.partitions.iter().map(|(partition, _)| partition.feed().progress()).collect();
+        let mut progress: Vec<_> = self.partitions.iter().map(|partition| partition.feed().progress()).collect();
         loop {
             for (at, progress) in progress.iter_mut().enumerate() {
                 progress.mark_unchanged();
@@ -119,16 +114,10 @@ impl Watch {
 
     /// Tells what matches now, and remembers from where to go on.
     async fn list(&mut self, at: usize) -> Result<(), Error> {
-        let partition = self.partitions[at].0.clone();
-        let mut changed = partition.feed().progress();
-        let place = loop {
-            let progress = *changed.borrow_and_update();
-            if partition.feed().changes_after(progress.index).is_some() {
-                break Place { index: progress.index, watermark: progress.watermark };
-            }
-            // Entries that were under way when the watch began are not reported.
-            changed.changed().await.map_err(|_| Error::ShuttingDown)?;
-        };
+        let partition = self.partitions[at].clone();
+        // Before the rows are read: what changes in between is told twice rather than never.
+        let progress = *partition.feed().progress().borrow();
+        let place = Place { index: progress.index, watermark: progress.watermark };
         self.places.insert(partition.number(), place);
         if let Some(id) = self.id.clone() {
             let found = partition.read_local(|rows| read::get(rows, &self.namespace, &id))?;
@@ -152,7 +141,7 @@ impl Watch {
 
     /// Tells what changed since the last time.
     async fn tell_changes(&mut self, at: usize) -> Result<(), Error> {
-        let partition = self.partitions[at].0.clone();
+        let partition = self.partitions[at].clone();
         let number = partition.number();
         let place = self.places.get(&number).copied().unwrap_or_default();
         let now = *partition.feed().progress().borrow();
@@ -161,10 +150,18 @@ impl Watch {
             return Ok(());
         }
         let changes = partition.feed().changes_after(place.index).ok_or(Error::StaleCursor)?;
-        let changes = changes.into_iter().filter(|change| change.namespace == self.namespace);
-        let mut ids: BTreeSet<String> = changes.map(|change| change.id).collect();
-        if now.watermark > place.watermark {
-            let fired = partition.read_local(|rows| self.fired_between(rows, place.watermark, now.watermark))?;
+        let (mut ids, mut released) = (BTreeSet::new(), BTreeMap::new());
+        for change in changes {
+            match change.what {
+                Changed::Trigger { namespace, id } if namespace == self.namespace => drop(ids.insert(id)),
+                Changed::Trigger { .. } => {}
+                // The first of several begins the earliest.
+                Changed::Released { lane, after } => drop(released.entry(lane).or_insert(after)),
+            }
+        }
+        if now.watermark > place.watermark || !released.is_empty() {
+            let fired =
+                partition.read_local(|rows| self.fired_since(rows, place.watermark, now.watermark, &released))?;
             ids.extend(fired);
         }
         if let Some(id) = &self.id {
@@ -181,12 +178,13 @@ impl Watch {
         Ok(())
     }
 
-    /// Triggers that fired because time came to them, between two watermarks.
-    fn fired_between(
+    /// Triggers that fired between two watermarks, because time came to them or because their lane let them pass.
+    fn fired_since(
         &self,
         rows: &dyn scheduler::store::Read,
         from: Timestamp,
         to: Timestamp,
+        released: &BTreeMap<LaneId, Position>,
     ) -> Result<Vec<String>, StoreError> {
         let mut ids = Vec::new();
         for topic in read::topics(rows)? {
@@ -196,8 +194,9 @@ impl Watch {
                 continue;
             }
             for class in [Class::High, Class::Normal, Class::Low] {
-                let lane = scheduler::lane::LaneId::new(topic.id, class);
-                let mut after = Some(Position::end_of(from));
+                let lane = topic.lane(class);
+                let due = Position::end_of(from);
+                let mut after = Some(released.get(&lane).map_or(due, |released| due.min(*released)));
                 while let Some(at) = after {
                     let found = read::due_rows(rows, lane, at, Position::end_of(to), ROWS_AT_ONCE, usize::MAX)?;
                     ids.extend(found.rows.into_iter().map(|row| row.id));

@@ -29,6 +29,7 @@ async fn a_trigger_is_scheduled_fired_delivered_and_completed() {
     assert_eq!((delivery.id.as_str(), delivery.attempt), ("order-1", 1));
     assert_eq!(&delivery.payload[..], b"hello");
     assert_eq!(delivery.due, scheduled.due);
+    assert!(get(&one, "order-1").await.delivered, "it is handed out");
     let due = delivery.due.expect("due");
     let fired = delivery.fired.expect("fired");
     assert!((fired.seconds, fired.nanos) >= (due.seconds, due.nanos), "fired {fired:?} before {due:?}");
@@ -40,6 +41,7 @@ async fn a_trigger_is_scheduled_fired_delivered_and_completed() {
 
     let trigger = get(&one, "order-1").await;
     assert_eq!(trigger.state(), v1::TriggerState::Completed);
+    assert!(!trigger.delivered);
     let receipt = trigger.receipt.expect("a receipt");
     assert_eq!(receipt, decided, "the same whoever asks");
     assert_eq!((receipt.executor.as_str(), receipt.attempt), ("worker-1", 1));
@@ -180,6 +182,25 @@ async fn a_failing_trigger_is_retried_and_ends_in_the_dead_letters() {
     assert_eq!(get(&one, "poison").await.state(), v1::TriggerState::Completed);
     let drop = v1::DropDeadLetterRequest { id: "poison".into(), ..Default::default() };
     assert_eq!(reason(dead.drop_dead_letter(drop).await), (Code::FailedPrecondition, "NOT_DEAD_LETTERED".into()));
+    one.stop().await;
+}
+
+/// Turns red when a leader that ended its term is not prepared to be the next one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lone_node_goes_on_in_a_new_term() {
+    let one = One::start().await;
+    for partition in one.server.node().partitions() {
+        let mut leadership = partition.group().leadership();
+        let term = leadership.borrow().term;
+        partition.group().end_term(term).await.expect("it serves");
+        within(leadership.wait_for(|now| now.we_lead && now.term > term)).await.expect("it serves");
+        partition.group().end_term(term).await.expect("not asked of this term");
+        assert!(leadership.borrow_and_update().we_lead);
+    }
+    let mut streams = one.work("worker-1", "again").await;
+    let scheduled = until(async || one.scheduler().schedule(after("x", "again", Duration::ZERO)).await.ok()).await;
+    let partition = scheduled.into_inner().receipt.expect("a receipt").partition as usize;
+    assert_eq!(streams[partition].deliveries().await[0].id, "x");
     one.stop().await;
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use proto::admin::v1::cluster_service_client::ClusterServiceClient;
 use proto::v1;
 use proto::v1::executor_service_client::ExecutorServiceClient;
 use proto::v1::scheduler_service_client::SchedulerServiceClient;
@@ -44,6 +45,10 @@ impl One {
 
     pub fn scheduler(&self) -> SchedulerServiceClient<Channel> {
         SchedulerServiceClient::new(self.channel.clone())
+    }
+
+    pub fn admin(&self) -> ClusterServiceClient<Channel> {
+        ClusterServiceClient::new(self.channel.clone())
     }
 
     pub fn executor(&self) -> ExecutorServiceClient<Channel> {

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use proto::admin::v1 as admin;
 use proto::v1;
+use proto::v1::topic_service_client::TopicServiceClient;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Code;
 
@@ -134,13 +136,106 @@ async fn a_watch_lists_then_tells_changes_and_resumes() {
     states.dedup();
     assert_eq!(states, [v1::TriggerState::Scheduled, v1::TriggerState::Fired]);
 
-    // From where the list ended: the same changes again, and nothing of the list.
+    // From where the list ended: the same changes again, what changed while nobody watched, and nothing of the list.
+    drop(events);
+    client.schedule(after("unwatched", "seen", HOUR)).await.expect("scheduled");
     let resumed = v1::WatchRequest { cursor: synced.cursor, ..watch.clone() };
     let mut events = within(client.watch(resumed)).await.expect("a stream").into_inner();
-    let first = within(events.message()).await.expect("no error").expect("not ended");
-    assert_eq!((first.kind(), first.trigger.expect("a trigger").id), (v1::WatchEventKind::Changed, "during".into()));
+    let mut missing: BTreeSet<&str> = ["during", "unwatched"].into();
+    while !missing.is_empty() {
+        let event = within(events.message()).await.expect("no error").expect("not ended");
+        let trigger = event.trigger.as_ref().expect("a trigger");
+        assert_eq!(event.kind(), v1::WatchEventKind::Changed);
+        assert_ne!(trigger.id, "before");
+        missing.remove(trigger.id.as_str());
+    }
     let wrong = v1::WatchRequest { cursor: "zz".into(), ..watch };
     assert_eq!(reason(client.watch(wrong).await), (Code::InvalidArgument, "INVALID_FIELD".into()));
+    one.stop().await;
+}
+
+/// Turns red when a watch looks only at what fell due since the last time.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_tells_what_fires_when_its_topic_is_resumed() {
+    let one = One::start().await;
+    let (mut client, mut topics) = (one.scheduler(), TopicServiceClient::new(one.channel.clone()));
+    client.schedule(after("first", "held", HOUR)).await.expect("scheduled");
+    let pause = v1::PauseTopicRequest { name: "held".into(), ..Default::default() };
+    topics.pause_topic(pause).await.expect("paused");
+    client.schedule(after("late", "held", Duration::ZERO)).await.expect("scheduled");
+    let mut events = within(client.watch(v1::WatchRequest::default())).await.expect("a stream").into_inner();
+    let mut next = async || within(events.message()).await.expect("no error").expect("not ended");
+    while next().await.kind() != v1::WatchEventKind::Synced {}
+    // Time goes past the due time of what is held.
+    client.schedule(after("{late}-2", "held", Duration::ZERO)).await.expect("scheduled");
+    let resume = v1::ResumeTopicRequest { name: "held".into(), ..Default::default() };
+    topics.resume_topic(resume).await.expect("resumed");
+    let mut fired = BTreeSet::new();
+    while fired.len() < 2 {
+        let trigger = next().await.trigger.expect("a trigger");
+        if trigger.state() == v1::TriggerState::Fired {
+            fired.insert(trigger.id);
+        }
+    }
+    assert_eq!(fired, ["late".into(), "{late}-2".into()].into());
+    one.stop().await;
+}
+
+/// Turns red when the session of a poll whose caller hung up stays open.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_poll_that_is_given_up_leaves_nothing_behind() {
+    let one = One::start().await;
+    one.scheduler().schedule(after("later", "poll", HOUR)).await.expect("scheduled");
+    let request = v1::PollRequest {
+        executor: "gone".into(),
+        topics: vec!["poll".into()],
+        max: 4,
+        wait: Some(prost_types::Duration { seconds: 50, nanos: 0 }),
+        ..Default::default()
+    };
+    let mut client = one.executor();
+    let poll = tokio::spawn(async move { client.poll(request).await });
+    let executors = async || {
+        let status = one.admin().status(admin::StatusRequest::default()).await.expect("a status").into_inner();
+        status.executors.len()
+    };
+    until(async || (executors().await == 2).then_some(())).await;
+    poll.abort();
+    until(async || (executors().await == 0).then_some(())).await;
+    one.stop().await;
+}
+
+/// Turns red when a poll asks only as many partitions as it takes triggers.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_poll_for_one_trigger_looks_into_every_partition() {
+    let one = One::start().await;
+    // Eight ids, four in each of the two partitions: to ask the right one every time by chance is unlikely.
+    let (mut ids, mut found) = ([Vec::new(), Vec::new()], BTreeSet::new());
+    for number in 0.. {
+        let id = format!("one-{number}");
+        let kept = &mut ids[one.server.node().partition_of("default", &id).number() as usize];
+        if kept.len() < 4 {
+            kept.push(id);
+        }
+        if ids.iter().all(|kept| kept.len() == 4) {
+            break;
+        }
+    }
+    let mut client = one.executor();
+    for id in ids.into_iter().flatten() {
+        one.scheduler().schedule(after(&id, "poll", Duration::ZERO)).await.expect("scheduled");
+        let request = v1::PollRequest {
+            executor: "poller".into(),
+            topics: vec!["poll".into()],
+            max: 1,
+            wait: Some(prost_types::Duration { seconds: 50, nanos: 0 }),
+            ..Default::default()
+        };
+        let deliveries = within(client.poll(request)).await.expect("answered").into_inner().deliveries;
+        assert_eq!(deliveries.iter().map(|one| one.id.as_str()).collect::<Vec<_>>(), [id.as_str()]);
+        found.insert(id);
+    }
+    assert_eq!(found.len(), 8);
     one.stop().await;
 }
 
@@ -148,8 +243,11 @@ async fn a_watch_lists_then_tells_changes_and_resumes() {
 async fn a_cursor_that_is_too_old_is_refused() {
     let one = One::start().await;
     let mut client = one.scheduler();
-    // Nobody watches while this changes, so it is not kept.
-    client.schedule(after("early", "seen", HOUR)).await.expect("scheduled");
+    // More than is kept, all in one partition.
+    for batch in 0..17 {
+        let items = (0..1_000).map(|item| after(&format!("{{same}}-{batch}-{item}"), "seen", HOUR)).collect();
+        client.batch_schedule(v1::BatchScheduleRequest { items }).await.expect("scheduled");
+    }
     let cursor =
         ["00000000", "0000000000000000", "0000000000000000", "00000001", "0000000000000000", "0000000000000000"];
     let watch = v1::WatchRequest { cursor: cursor.concat(), ..Default::default() };

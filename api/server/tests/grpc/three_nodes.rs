@@ -235,6 +235,13 @@ async fn days_pass_on_the_virtual_clock() {
             })
         })
         .collect();
+    let far = prost_types::Duration { seconds: 40 * 366 * 86_400, nanos: 0 };
+    let far = admin::AdvanceClockRequest { target: Some(admin::advance_clock_request::Target::By(far)) };
+    assert_eq!(
+        reason(three.admin(0).advance_clock(far).await),
+        (Code::InvalidArgument, "INVALID_FIELD".into()),
+        "past the last moment that can be written"
+    );
     // Less than the seven days for which what has ended is kept.
     let by = prost_types::Duration { seconds: 6 * day.as_secs() as i64, nanos: 0 };
     let advance = admin::AdvanceClockRequest { target: Some(admin::advance_clock_request::Target::By(by)) };

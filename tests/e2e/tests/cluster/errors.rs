@@ -154,9 +154,10 @@ async fn refusals_have_their_codes() {
     assert_eq!((problem.code, problem.fields), (Code::InvalidArgument, vec!["request_id".to_owned()]));
 }
 
-/// A watch cannot go on from a cursor its node no longer knows: OUT_OF_RANGE, and a new watch works.
+/// A watch goes on from a cursor of a process that was killed, as long as what changed since is kept; then it cannot:
+/// OUT_OF_RANGE.
 ///
-/// Red when a cursor of another process is taken for a position.
+/// Red when changes are kept only while somebody watches, or when one that is no longer kept is passed over.
 #[tokio::test]
 async fn a_stale_cursor_is_out_of_range() {
     let mut scene = Scene::with(Options { nodes: 1, partitions: 1, ..Options::default() }).await.unwrap();
@@ -179,6 +180,19 @@ async fn a_stale_cursor_is_out_of_range() {
     scene.cluster.ready().await.unwrap();
     scene.schedule("more", 3, in_ms(3_600_000)).await;
     let channel = caller::channel(&scene.cluster.node(1).endpoint()).unwrap();
+    let mut events = caller::scheduler(channel).watch(watch(cursor.clone())).await.unwrap().into_inner();
+    for number in 0..3 {
+        let event = events.message().await.unwrap().expect("not ended");
+        assert_eq!(event.kind(), v1::WatchEventKind::Changed);
+        assert_eq!(event.trigger.expect("a trigger").id, format!("more-{number}"));
+    }
+    drop(events);
+    let channel = caller::channel(&scene.cluster.node(1).endpoint()).unwrap();
+    for batch in 0..17 {
+        let request = |item| record::request(format!("many-{batch}-{item}"), "many", in_ms(3_600_000));
+        let items = (0..1_000).map(request).collect();
+        caller::scheduler(channel.clone()).batch_schedule(v1::BatchScheduleRequest { items }).await.unwrap();
+    }
     let resumed = caller::scheduler(channel).watch(watch(cursor)).await;
     let problem = match resumed {
         Err(status) => Problem::from(status),

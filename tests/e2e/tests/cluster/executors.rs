@@ -5,7 +5,7 @@ use std::time::Duration;
 use checkers::Options as Allowed;
 use e2e::{PATIENCE, Scene, in_ms};
 use harness::worker::Act;
-use harness::{caller, clock, record, wait};
+use harness::{caller, clock, record, route, wait};
 use proto::v1;
 
 /// Short leases, so that deaths are noticed in the time of a test.
@@ -54,7 +54,8 @@ async fn trigger_whose_executor_dies_every_time_reaches_the_dead_letters_across_
             .unwrap();
         drop(victim);
         if attempt == 2 {
-            let leader = scene.cluster.busiest_leader().await.unwrap();
+            let leaders = scene.cluster.leaders().await.unwrap();
+            let leader = leaders[&route::partition("default", "poison-0", leaders.len() as u32)];
             scene.cluster.kill(leader).unwrap();
             scene.cluster.spawn(leader).unwrap();
             scene.cluster.ready().await.unwrap();
