@@ -6,6 +6,7 @@ use std::ops::{Bound, ControlFlow};
 
 use bytes::Bytes;
 
+use crate::keys::{self, IdHash};
 use crate::store::{Read, StoreError, Write};
 
 /// Reads of a store with writes on top, savepoints, and in the end the list of writes.
@@ -113,8 +114,13 @@ impl<'a> Overlay<'a> {
         }
     }
 
-    /// Asks the base for several keys at once, if it says that is cheaper; later reads of them are answered from memory.
-    pub fn prefetch(&mut self, keys: Vec<Vec<u8>>) -> Result<(), StoreError> {
+    /// Asks the base for the rows of several ids at once, if it says that is cheaper; later reads of them are answered from
+    /// memory.
+    pub fn prefetch(&mut self, ids: impl Iterator<Item = IdHash>) -> Result<(), StoreError> {
+        let keys: Vec<_> = ids.map(|hash| keys::id(hash).to_vec()).collect();
+        if keys.len() < 2 {
+            return Ok(());
+        }
         if let Some(values) = self.base.get_many(&keys)? {
             if values.len() != keys.len() {
                 return Err(StoreError(format!("{} values for {} keys", values.len(), keys.len())));

@@ -16,7 +16,8 @@ pub trait Read {
     /// The value under `key`.
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError>;
 
-    /// The values under several keys, in their order, when asking at once is cheaper than one by one; `None` when not.
+    /// The values under several keys, in their order, when asking at once is cheaper than one by one; `None` when not. For
+    /// keys of ids only: the store need not look at deletions of ranges, of which ids are never part.
     fn get_many(&self, keys: &[Vec<u8>]) -> Result<Option<Vec<Option<Bytes>>>, StoreError> {
         let _ = keys;
         Ok(None)

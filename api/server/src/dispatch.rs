@@ -230,7 +230,9 @@ impl Runner {
 
     /// Works until something breaks; says what.
     async fn work(&mut self) -> String {
-        let (_, mut fed) = self.context.feed.follow();
+        // Entries of this term may have been applied before: they are told to nobody, their rows are there to be read.
+        let (progress, mut fed) = self.context.feed.follow();
+        self.dispatcher.advance(progress.watermark.max(self.context.term.watermark), []);
         if let Err(error) = self.load_topics() {
             return error.to_string();
         }

@@ -169,7 +169,7 @@ impl Feed {
         {
             inner.dispatcher = None;
         }
-        drop(inner);
+        // Under the lock, so that whoever begins to follow knows where.
         self.progress.send_replace(progress);
     }
 
@@ -193,12 +193,11 @@ impl Feed {
         inner.changes_after = progress.index;
         inner.topics = Arc::new(machine.topics().iter().cloned().collect());
         self.begin_splits(&mut inner, store);
-        drop(inner);
         self.progress.send_replace(progress);
         Ok(())
     }
 
-    /// Sends a leader's dispatcher every entry applied from now on. Returns where it begins.
+    /// Sends a leader's dispatcher every entry published after the place that is returned.
     pub fn follow(&self) -> (Progress, mpsc::UnboundedReceiver<Vec<Fed>>) {
         let (sender, receiver) = mpsc::unbounded_channel();
         let mut inner = self.lock();

@@ -13,6 +13,7 @@ pub mod forward;
 pub mod grpc;
 pub mod leader_clock;
 pub mod local_time;
+pub mod logs;
 pub mod machine;
 pub mod metrics;
 pub mod node;

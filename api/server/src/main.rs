@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 use server::clock::Clock;
 use server::config::{self, Config, Origin, Values};
 use server::dev::{Cluster, Options};
+use server::logs;
 use server::node::{Addresses, Listeners, Server};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -92,7 +93,7 @@ fn run(command: Command) -> anyhow::Result<()> {
             set.extend(data.map(|dir| format!("node.data={dir}")));
             set.extend(json.then(|| "log.format=json".to_string()));
             let config = Config::check(&values(config.as_deref(), &set)?)?;
-            log(&config)?;
+            logs::start(&config)?;
             runtime()?.block_on(serve(config, ready_file.as_deref()))
         }
         Command::Dev { nodes, clock, data, port, set, ready_file } => {
@@ -100,7 +101,7 @@ fn run(command: Command) -> anyhow::Result<()> {
             values.set("log.filter", "warn".into(), Origin::Default);
             values.read_environment(std::env::vars())?;
             set.iter().try_for_each(|text| values.read_flag(text))?;
-            log(&Config::check(&values)?)?;
+            logs::start(&Config::check(&values)?)?;
             let forget = data.is_none();
             let data = data.map_or_else(temporary, Ok)?;
             let options = Options { nodes, virtual_clock: clock == "virtual", data: data.clone(), port };
@@ -193,17 +194,6 @@ fn values(file: Option<&str>, set: &[String]) -> Result<Values, config::Error> {
 
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("api").build()
-}
-
-fn log(config: &Config) -> anyhow::Result<()> {
-    let filter = tracing_subscriber::EnvFilter::try_new(&config.log_filter)
-        .map_err(|error| anyhow::anyhow!("log.filter = {:?}: {error}", config.log_filter))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    match config.log_json {
-        true => builder.json().flatten_event(true).init(),
-        false => builder.init(),
-    }
-    Ok(())
 }
 
 /// One line on standard output that says where the node listens, so that whoever chose port 0 can find it.

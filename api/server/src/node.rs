@@ -298,6 +298,7 @@ impl Server {
         let (raft, clock) = (node.raft().clone(), node.clock().clone());
         until_closing(Box::pin(peers::read_clocks(raft, clock, node.partitions().to_vec())));
         until_closing(Box::pin(figures(node.clone())));
+        until_closing(Box::pin(guard_disk(node.clone())));
         until_closing(Box::pin(services::topics::reconcile(node.clone())));
         serving.0.spawn(grpc::serve(node.clone(), listeners.client, serving.1.clone()));
         serving.0.spawn(admin::serve(node.clone(), listeners.admin, metrics, serving.1.clone()));
@@ -402,6 +403,16 @@ fn raft_config(config: &Config, member: raft::Member) -> raft::Config {
     }
 }
 
+/// Looks at the disk now and then; waits for nothing else, so that writes are refused and taken again in time.
+async fn guard_disk(node: Node) {
+    let mut turn = tokio::time::interval(FIGURES_EVERY);
+    turn.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        turn.tick().await;
+        node.disk().measure(&node.config().data);
+    }
+}
+
 /// Collects figures that nobody pushes.
 async fn figures(node: Node) {
     use crate::metrics as m;
@@ -409,7 +420,6 @@ async fn figures(node: Node) {
     turn.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         turn.tick().await;
-        node.disk().measure(&node.config().data);
         m::of_process(node.disk().free_bytes(), node.zones().version());
         for status in node.raft().status() {
             let partition = status.partition;

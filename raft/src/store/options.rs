@@ -110,8 +110,9 @@ impl Shared {
         options.set_stats_dump_period_sec(0);
         options.set_stats_persist_period_sec(0);
         options.set_merge_operator_associative("bosingak.add", add);
-        // A counter touched by every batch is folded in the memtable now and then, so that reading it stays cheap.
-        options.set_max_successive_merges(64);
+        // Counters are not folded as they are written, which would look each one up: a flush folds them, and until then a reader adds up what
+        // one memtable holds.
+        options.set_max_successive_merges(0);
         if let Some(filter) = filter {
             options.set_compaction_filter("bosingak.visible", move |_level, key, value| {
                 if key.first() != Some(&0) && filter(key, value) { Decision::Remove } else { Decision::Keep }

@@ -226,10 +226,7 @@ fn prefetch(commands: &[Command], overlay: &mut Overlay<'_>) -> Result<Vec<Optio
         _ => None,
     };
     let hashes: Vec<_> = commands.iter().map(hash).collect();
-    let ids: Vec<_> = hashes.iter().flatten().map(|&hash| keys::id(hash).to_vec()).collect();
-    if ids.len() > 1 {
-        overlay.prefetch(ids)?;
-    }
+    overlay.prefetch(hashes.iter().flatten().copied())?;
     Ok(hashes)
 }
 

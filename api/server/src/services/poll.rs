@@ -19,6 +19,8 @@ const WAIT_MS_MAX: u64 = 60_000;
 const DELIVERIES_MAX: u32 = 1_000;
 /// How long a poll that got something waits for more from the other partitions.
 const GATHER: Duration = Duration::from_millis(2);
+/// How long a poll waits before it looks again which partitions are led here.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// How long a poll for less than one trigger of each partition waits for some of them before it turns to others.
 const TURN: Duration = Duration::from_millis(100);
 
@@ -58,12 +60,13 @@ impl Services {
             first = first.wrapping_add(led.len());
             // No more than `max` may be handed out. If that is less than one for each partition they are asked in turns:
             // once quickly, since work may be waiting already, then for a while each.
-            let until = match () {
-                () if led.len() == count => deadline,
-                () if looked_at <= count => tokio::time::Instant::now(),
-                () => deadline.min(tokio::time::Instant::now() + TURN),
+            let turn = match () {
+                () if led.len() == count => LOOK_AGAIN,
+                () if looked_at <= count => GATHER,
+                () => TURN,
             };
-            let until = until.max(tokio::time::Instant::now() + GATHER);
+            let now = tokio::time::Instant::now();
+            let until = deadline.min(now + turn).max(now + GATHER);
             let deliveries = asked.ask(led, until, self.node.stopping()).await;
             let over = looked_at >= count && tokio::time::Instant::now() >= deadline;
             if !deliveries.is_empty() || over || self.node.stopping().now_or_never().is_some() {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::{One, after, outcome, reason, schedule, success, until, within};
+use crate::support::{One, Work, after, outcome, reason, schedule, success, until, within};
 use proto::v1;
 use tonic::Code;
 
@@ -183,6 +183,23 @@ async fn a_failing_trigger_is_retried_and_ends_in_the_dead_letters() {
     let drop = v1::DropDeadLetterRequest { id: "poison".into(), ..Default::default() };
     assert_eq!(reason(dead.drop_dead_letter(drop).await), (Code::FailedPrecondition, "NOT_DEAD_LETTERED".into()));
     one.stop().await;
+}
+
+/// Turns red when a dispatcher begins at the watermark its term began with, though entries were applied since.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_scheduled_as_a_term_begins_is_delivered() {
+    for _ in 0..20 {
+        let dir = tempfile::tempdir().expect("a directory");
+        let one = One::opening(dir, server::clock::Clock::real(), |_| {}).await;
+        let mut client = one.scheduler();
+        let request = after("first", "early", Duration::ZERO);
+        let scheduled = until(async || client.schedule(request.clone()).await.ok()).await.into_inner();
+        // Nothing else happens in this partition.
+        let partition = scheduled.receipt.expect("a receipt").partition;
+        let mut work = Work::open(one.executor(), "worker-1", "early", partition, Vec::new()).await;
+        assert_eq!(work.deliveries().await[0].id, "first");
+        one.stop().await;
+    }
 }
 
 /// Turns red when a leader that ended its term is not prepared to be the next one.

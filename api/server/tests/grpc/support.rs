@@ -33,12 +33,18 @@ impl One {
     }
 
     pub async fn open(dir: tempfile::TempDir, clock: Clock, change: impl FnOnce(&mut Config)) -> One {
+        let one = Self::opening(dir, clock, change).await;
+        within(one.server.node().ready()).await;
+        one
+    }
+
+    /// Before anything is led.
+    pub async fn opening(dir: tempfile::TempDir, clock: Clock, change: impl FnOnce(&mut Config)) -> One {
         let mut config = Config::for_tests(dir.path().join("data"));
         config.partitions = 2;
         change(&mut config);
         let listeners = Listeners::bind(&config).await.expect("free ports");
         let server = Server::start(config, listeners, clock).await.expect("starts");
-        within(server.node().ready()).await;
         let channel = channel(&server.addresses().client.to_string());
         One { server, channel, dir }
     }
@@ -156,7 +162,7 @@ pub async fn until<T>(mut ask: impl AsyncFnMut() -> Option<T>) -> T {
             if let Some(answer) = ask().await {
                 return answer;
             }
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            tokio::time::sleep(Duration::from_millis(1)).await;
         }
     })
     .await

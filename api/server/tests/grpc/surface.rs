@@ -107,6 +107,34 @@ async fn executors_without_streams_poll_and_complete() {
     one.stop().await;
 }
 
+/// Turns red when a service is served and its description is not.
+#[tokio::test(flavor = "multi_thread")]
+async fn reflection_names_every_service() {
+    use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+    use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
+    use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
+    use tonic_reflection::pb::v1::{ServerReflectionRequest, ServiceResponse};
+    let one = One::start().await;
+    let list = MessageRequest::ListServices(String::new());
+    let request = ServerReflectionRequest { host: String::new(), message_request: Some(list) };
+    let mut client = ServerReflectionClient::new(one.channel.clone());
+    let answers = within(client.server_reflection_info(tokio_stream::iter([request]))).await.expect("a stream");
+    let answer = within(answers.into_inner().message()).await.expect("no error").expect("an answer");
+    let Some(MessageResponse::ListServicesResponse(found)) = answer.message_response else { panic!("{answer:?}") };
+    let names: BTreeSet<String> = found.service.into_iter().map(|ServiceResponse { name }| name).collect();
+    for name in [
+        "bosingak.v1.SchedulerService",
+        "bosingak.v1.ExecutorService",
+        "bosingak.v1.TopicService",
+        "bosingak.v1.DeadLetterService",
+        "bosingak.admin.v1.ClusterService",
+        "grpc.health.v1.Health",
+    ] {
+        assert!(names.contains(name), "{name} is missing in {names:?}");
+    }
+    one.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_watch_lists_then_tells_changes_and_resumes() {
     let one = One::start().await;
