@@ -26,6 +26,7 @@ use crate::net::{Host, Lane};
 use crate::node::{CallHandler, Config};
 use crate::progress::lock;
 use crate::replica::{Replica, Start, log_group, open_rows};
+use crate::rhythm::Rhythm;
 use crate::store::{Current, Place, Shared};
 use crate::supervisor;
 use crate::types::{Member, node_of};
@@ -43,6 +44,7 @@ pub(crate) struct NodeInner {
     pub(crate) links: Arc<Links>,
     pub(crate) groups: Vec<Arc<GroupInner>>,
     pub(crate) raft_config: Arc<RaftConfig>,
+    pub(crate) rhythm: Rhythm,
     pub(crate) machines: Machines,
     pub(crate) log: Mutex<Option<Arc<Log>>>,
     pub(crate) handler: RwLock<Option<Arc<dyn CallHandler>>>,
@@ -108,6 +110,7 @@ impl NodeInner {
             log: &log,
             applied: group.applied.clone(),
             votes_from: self.votes_from,
+            rhythm: self.rhythm,
         };
         let replica = Arc::new(Replica::start(rows, start).await?);
         if self.draining.load(Ordering::Relaxed) {

@@ -9,6 +9,7 @@
 //! - `apply`, `adapter`: committed entries become rows on a thread per group.
 //! - `net`: three lanes between any two nodes.
 //! - `replica`, `supervisor`: a group's core, and who starts it again when it dies.
+//! - `rhythm`: when the groups of a node look at their clocks.
 //! - `purge`, `membership`, `balance`: what may leave the log, who belongs to a group, who leads it.
 
 mod adapter;
@@ -30,6 +31,7 @@ mod orders;
 mod progress;
 mod purge;
 mod replica;
+mod rhythm;
 mod running;
 pub mod store;
 mod supervisor;

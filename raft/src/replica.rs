@@ -18,6 +18,7 @@ use crate::error::Error;
 use crate::log::Log;
 use crate::net::client::Network;
 use crate::progress::{Progress, lock};
+use crate::rhythm::Rhythm;
 use crate::store::{Current, Place, Shared, Store};
 use crate::types::{LogId, TypeConfig, Vote};
 
@@ -40,6 +41,7 @@ pub(crate) struct Start<'a> {
     pub(crate) applied: watch::Sender<u64>,
     /// Until when a replica that may have promised something before grants no vote.
     pub(crate) votes_from: Instant,
+    pub(crate) rhythm: Rhythm,
 }
 
 /// See the module.
@@ -103,7 +105,7 @@ impl Replica {
             // Its own vote is a vote too.
             raft.runtime_config().elect(false);
         }
-        raft.run();
+        start.rhythm.within(|| raft.run());
         let replica = Replica {
             id: current.replica,
             raft,

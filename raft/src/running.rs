@@ -21,18 +21,19 @@ use crate::net::link::{Introduction, Links};
 use crate::net::server::Server;
 use crate::node::Config;
 use crate::progress::lock;
+use crate::rhythm::Rhythm;
 use crate::store::Shared;
 use crate::types::Member;
 use crate::wire::order::Order;
 use crate::{balance, founding, orders, purge};
 
-fn raft_config(config: &Config) -> Result<RaftConfig, Error> {
+fn raft_config(config: &Config, rhythm: Rhythm) -> Result<RaftConfig, Error> {
     let ms = |d: Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
     let timing = &config.timing;
     RaftConfig {
         cluster_name: config.cluster.clone(),
-        heartbeat_interval: ms(timing.heartbeat),
-        heartbeat_min_interval: Some(ms(timing.heartbeat)),
+        heartbeat_interval: ms(rhythm.heartbeat_interval()),
+        heartbeat_min_interval: Some(ms(rhythm.heartbeat_interval())),
         // Both are counted from the end of the lease, which is as long as the second.
         election_timeout_min: ms(timing.election_min - timing.lease()),
         election_timeout_max: ms(timing.lease()),
@@ -72,7 +73,8 @@ impl NodeInner {
     ) -> BoxFuture<'static, Result<Arc<Self>, Error>> {
         async move {
             config.check()?;
-            let raft_config = Arc::new(raft_config(&config)?);
+            let rhythm = Rhythm::new(config.timing.heartbeat, config.member.node);
+            let raft_config = Arc::new(raft_config(&config, rhythm)?);
             let opening = {
                 let config = config.clone();
                 tokio::task::spawn_blocking(move || {
@@ -105,6 +107,7 @@ impl NodeInner {
                 links: Arc::new(Links::new(introduction, stop.clone())),
                 groups,
                 raft_config,
+                rhythm,
                 machines,
                 log: Mutex::new(Some(Arc::new(log))),
                 handler: RwLock::default(),

@@ -57,6 +57,7 @@ openraft::declare_raft_types!(
         Node = Member,
         // One leader per term: the term alone fences, on the wire and in tokens handed to the outside.
         LeaderId = openraft::impls::leader_id_std::LeaderId<Self::Term, Self::NodeId>,
+        AsyncRuntime = crate::rhythm::Rhythmic,
 );
 
 pub(crate) type CommittedLeaderId = openraft::type_config::alias::CommittedLeaderIdOf<TypeConfig>;
