@@ -1,5 +1,7 @@
 //! The state machine on RocksDB: what a compaction dropped, or a crash took with the memtable, changes no answer.
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::Path;
 
 use bytes::Bytes;
@@ -61,22 +63,35 @@ impl Replica {
 
     /// What a crash now would leave: the files, without what is only in memory.
     fn crashed(&self) -> Replica {
-        let left = tempfile::tempdir().unwrap();
-        copy(&self.dir.path().join("rows"), &left.path().join("rows"));
+        // RocksDB removes files that a compaction replaced in its own time; a copy is of one moment if they are the same afterwards.
+        let rows = self.dir.path().join("rows");
+        let left = loop {
+            let left = tempfile::tempdir().unwrap();
+            let before = files(&rows);
+            if copy(&before, &rows, &left.path().join("rows")).is_ok() && files(&rows) == before {
+                break left;
+            }
+        };
         let mut replica = Replica::open(left, 0);
         replica.applied = read::status(&Rows(&replica.store)).unwrap().applied;
         replica
     }
 }
 
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        if entry.file_name() != "LOCK" && entry.file_type().unwrap().is_file() {
-            std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
-        }
+/// Names and lengths, but for the lock.
+fn files(dir: &Path) -> BTreeMap<OsString, u64> {
+    let entries = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap());
+    // What is gone meanwhile has no length.
+    let files = entries.filter_map(|entry| Some((entry.file_name(), entry.metadata().ok()?.len())));
+    files.filter(|(name, _)| name != "LOCK").collect()
+}
+
+fn copy(files: &BTreeMap<OsString, u64>, from: &Path, to: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(to)?;
+    for name in files.keys() {
+        std::fs::copy(from.join(name), to.join(name))?;
     }
+    Ok(())
 }
 
 fn schedule(fingerprint: u64, at: u64) -> Kind {
