@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use client::gathered::Gathered;
+use futures::StreamExt;
 use proto::admin::v1::cluster_service_server::ClusterServiceServer;
 use proto::v1::dead_letter_service_server::DeadLetterServiceServer;
 use proto::v1::executor_service_server::ExecutorServiceServer;
@@ -55,6 +57,8 @@ pub async fn serve(node: Node, listener: TcpListener, closing: CancellationToken
         .add_service(DeadLetterServiceServer::new(services.clone()))
         .add_service(ClusterServiceServer::new(services));
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    // Answers that are ready together leave together.
+    let incoming = incoming.map(|accepted| accepted.map(Gathered::new));
     let serving = router.serve_with_incoming_shutdown(incoming, closing.clone().cancelled_owned());
     tokio::select! {
         result = serving => {

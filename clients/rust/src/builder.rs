@@ -1,12 +1,17 @@
 //! How a client is set up.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tonic::codegen::http::Uri;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::call::Client;
 use crate::error::Error;
+use crate::gathered::Gathered;
 use crate::retry::{Backoff, Policy};
 
 /// Makes the connection of an endpoint; the default dials TCP when first used.
@@ -34,10 +39,20 @@ impl Default for Builder {
             policy: Policy::default(),
             connect_timeout: Duration::from_secs(1),
             routing: true,
-            dial: Arc::new(|endpoint| endpoint.connect_lazy()),
+            dial: Arc::new(|endpoint| endpoint.connect_with_connector_lazy(tower::service_fn(dial))),
             ids: Arc::new(crate::ids::new_id),
         }
     }
+}
+
+/// Connects to where a URI points; the time limit is the endpoint's.
+async fn dial(uri: Uri) -> io::Result<TokioIo<Gathered>> {
+    let host = uri.host().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "an address without a host"))?;
+    // A URI has brackets around an IPv6 address, a resolver has not.
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let stream = TcpStream::connect((host, uri.port_u16().unwrap_or(80))).await?;
+    stream.set_nodelay(true)?;
+    Ok(TokioIo::new(Gathered::new(stream)))
 }
 
 impl Builder {

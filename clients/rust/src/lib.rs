@@ -27,6 +27,7 @@ mod call;
 mod cluster;
 mod dead_letters;
 mod error;
+pub mod gathered;
 mod ids;
 pub mod leaders;
 mod pages;
