@@ -10,8 +10,8 @@ PUNCTUALITY = [
     number(
         "Handed out within 1 s",
         "percentunit",
-        """Share of triggers handed to an executor within one second of their due time, first attempts, over the time shown. The
-        objective is 99.9 % over 30 days. Below: look at "Late, by cause", then at the runbook of BosingakLatenessBurn.""",
+        """Share of triggers handed to an executor within one second of their due time, first attempts, over the time shown. Normal is
+        99.9 % or more, which is the objective over 30 days. Below: look at "Late, by cause", then at the runbook of BosingakLatenessBurn.""",
         f"""sum(rate({LATENESS}_bucket{{{NODES}, stage="dispatched", {ON_TIME}}}[$__range]))
         / sum(rate({LATENESS}_count{{{NODES}, stage="dispatched"}}[$__range]))""",
         width=5,
@@ -57,8 +57,8 @@ PUNCTUALITY = [
     graph(
         "Lateness when handed out",
         "s",
-        """How long after its due time a trigger was handed to an executor, first attempts. Idle, p99 is below 20 ms. In a burst it is the time
-        the burst takes. Higher without a burst: sync time and leader changes on Raft and storage, then executors' slots.""",
+        """How long after its due time a trigger was handed to an executor, first attempts. Normal when idle is a p99 below 20 ms; in
+        a burst it is the time the burst takes. Higher without a burst: sync time and leader changes on Raft and storage, then executors' slots.""",
         quantiles(LATENESS, 'stage="dispatched"', [], "", of=(0.5, 0.99, 0.999)),
         red_from=1,
     ),

@@ -220,7 +220,7 @@ STATE = [
     graph(
         "Of which the state machine",
         "s",
-        """The same without the write. Normal is most of it under load.""",
+        """The same without the write. Normal is below 10 ms, and most of it under load. Slow on all nodes: entries hold very many commands.""",
         quantiles("bosingak_apply_seconds", "", ["node"], "node {{node}}"),
         width=6,
     ),
@@ -247,8 +247,8 @@ STATE = [
     graph(
         "Age of the newest checkpoint",
         "s",
-        """Of the partition whose checkpoint is oldest. A checkpoint is made when there is something to put into it, so an idle partition's may be
-        old. Old and many entries since: checkpoints fail.""",
+        """Of the partition whose checkpoint is oldest. Normal is five minutes at most under load; one is made when there is
+        something to put into it, so an idle partition's may be older. Old and many entries since: checkpoints fail.""",
         query(f"max by (node) (bosingak_raft_snapshot_age_seconds{{{NODES}}})", "node {{node}}"),
     ),
     graph(
@@ -278,7 +278,7 @@ ROCKSDB = [
     graph(
         "Block cache",
         "bytes",
-        """Normal is anything up to storage.cache (128 MiB by default).""",
+        """Normal is anything up to storage.cache (128 MiB by default). Full, with slow reads: raise it where memory allows.""",
         query(f"sum by (node) (bosingak_rocksdb_block_cache_bytes{{{NODES}}})", "node {{node}}"),
         width=6,
     ),
@@ -308,7 +308,7 @@ ROCKSDB = [
     graph(
         "Disk free",
         "bytes",
-        """On the file system that holds the data. Below storage.free_space_min (512 MiB by default) writes are refused with DISK_LOW. Falling
+        """On the file system that holds the data. Normal is gigabytes, falling and rising with checkpoints. Below storage.free_space_min (512 MiB by default) writes are refused with DISK_LOW. Falling
         steadily: BosingakDiskFillsIn4h tells what to do.""",
         query(f"min by (node) (bosingak_disk_free_bytes{{{NODES}}})", "node {{node}}"),
         width=6,
