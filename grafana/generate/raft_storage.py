@@ -308,8 +308,8 @@ ROCKSDB = [
     graph(
         "Disk free",
         "bytes",
-        """On the file system that holds the data. Normal is gigabytes, falling and rising with checkpoints. Below storage.free_space_min (512 MiB by default) writes are refused with DISK_LOW. Falling
-        steadily: BosingakDiskFillsIn4h tells what to do.""",
+        """On the file system that holds the data. Normal is gigabytes, falling and rising with checkpoints. Below storage.free_space_min (512
+        MiB by default) writes are refused with DISK_LOW. Falling steadily: BosingakDiskFillsIn4h tells what to do.""",
         query(f"min by (node) (bosingak_disk_free_bytes{{{NODES}}})", "node {{node}}"),
         width=6,
     ),

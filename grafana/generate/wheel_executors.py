@@ -15,8 +15,8 @@ WHEEL = [
     bars(
         "Due in the hours to come",
         "short",
-        """Triggers pending by the hour from now in which they fall due. Normal is your business's day. Metrics have no topic label; `bosingak forecast --topic TOPIC --step 1m`
-        shows one topic, minute by minute.""",
+        """Triggers pending by the hour from now in which they fall due. Normal is your business's day. Metrics have no topic label; `bosingak
+        forecast --topic TOPIC --step 1m` shows one topic, minute by minute.""",
         # Two digits, so that the order of the texts is the order of the hours.
         f"""label_replace(sum by (hours_ahead) (bosingak_forecast_triggers{{{NODES}}}), "hours_ahead", "0$1", "hours_ahead", "([0-9])")""",
         "hours_ahead",
