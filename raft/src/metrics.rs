@@ -24,8 +24,9 @@ const TRANSFERS: &str = "bosingak_raft_leader_transfers_total";
 const LAG: &str = "bosingak_raft_follower_lag_entries";
 const WRITE_BUFFER: &str = "bosingak_raft_store_write_buffer_bytes";
 
-/// Registers the descriptions with the recorder installed.
+/// Registers the descriptions with the recorder installed, those of the log too.
 pub fn describe() {
+    crate::log::metrics::describe();
     describe_gauge!(IS_LEADER, "1 if this node leads the partition");
     describe_gauge!(TERM, "newest term seen");
     describe_gauge!(LAST, "last entry in this node's log");
@@ -43,7 +44,7 @@ pub fn describe() {
     describe_counter!(REBUILDS, "groups opened again from disk after their core died");
     describe_gauge!(HALTED, "1 if the partition's replica here stopped for good");
     describe_counter!(TRANSFERS, "leadership handed over by outcome: done, failed");
-    describe_gauge!(LAG, "entries a follower lacks, as its leader sees it; label node");
+    describe_gauge!(LAG, "entries a follower lacks, as its leader sees it; label peer");
     describe_gauge!(WRITE_BUFFER, "bytes written and not yet in files, all partitions");
 }
 
@@ -114,10 +115,31 @@ pub(crate) fn status(status: &crate::group::GroupStatus) {
     gauge!(APPLIED, &of).set(status.applied_index as f64);
     gauge!(CHECKPOINT, &of).set(status.checkpoint_index as f64);
     gauge!(PURGED, &of).set(status.purged_index as f64);
+    gauge!(HALTED, &of).set(if matches!(status.health, crate::group::Health::Halted(_)) { 1.0 } else { 0.0 });
+    start_at_zero(status.partition);
     for replica in &status.replicas {
         if let (Some(matched), true) = (replica.matched, status.leadership.we_lead) {
-            let of = [("partition", status.partition.to_string()), ("node", replica.node.to_string())];
+            // Not `node`, which every metric of this process carries and which names the leader here.
+            let of = [("partition", status.partition.to_string()), ("peer", replica.node.to_string())];
             gauge!(LAG, &of).set(status.last_index.saturating_sub(matched) as f64);
         }
     }
+}
+
+/// A counter that is first seen at 1 has not increased, as Prometheus sees it: what counts faults is there from the start.
+fn start_at_zero(partition: u32) {
+    for outcome in ["applied", "refused", "unknown"] {
+        counter!(PROPOSALS, &labels(partition, "outcome", outcome)).increment(0);
+    }
+    for outcome in ["ok", "failed"] {
+        counter!(READS, &labels(partition, "outcome", outcome)).increment(0);
+    }
+    for event in ["sent", "installed", "failed"] {
+        counter!(SNAPSHOTS, &labels(partition, "event", event)).increment(0);
+    }
+    for outcome in ["done", "failed"] {
+        counter!(TRANSFERS, &labels(partition, "outcome", outcome)).increment(0);
+    }
+    counter!(SNAPSHOT_BYTES, &label(partition)).increment(0);
+    counter!(REBUILDS, &label(partition)).increment(0);
 }

@@ -2,11 +2,12 @@
 //!
 //! Units are in the names. Durations are histograms with buckets, so that they can be added up over nodes.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use scheduler::dispatcher::{Delivery, OutcomeResult, Verdict};
+use scheduler::dispatcher::{Cause, Delivery, OutcomeResult, Verdict};
 use scheduler::lane::Class;
 use scheduler::reply::Outcome;
 use scheduler::time::Timestamp;
@@ -62,6 +63,8 @@ pub const IN_FLIGHT: &str = "bosingak_executor_in_flight";
 pub const OVERDUE: &str = "bosingak_overdue_triggers";
 /// Seconds by which the oldest of them is late, by `partition`.
 pub const OLDEST_OVERDUE: &str = "bosingak_oldest_overdue_seconds";
+/// Triggers that fired and wait to be handed out, as far as the dispatcher has read, by `partition` and `cause`.
+pub const WAITING: &str = "bosingak_waiting_triggers";
 /// How far another node's clock is ahead of this one's, by `peer`.
 pub const CLOCK_OFFSET: &str = "bosingak_clock_offset_seconds";
 /// Round trip of the clock question, by `peer`.
@@ -109,6 +112,7 @@ pub fn install(cluster: &str, node: u64) -> Result<PrometheusHandle, String> {
         .map_err(|error| error.to_string())?;
     let handle = builder.install_recorder().map_err(|error| error.to_string())?;
     describe();
+    start_at_zero();
     raft::metrics::describe();
     *installed = Some(handle.clone());
     Ok(handle)
@@ -151,6 +155,7 @@ fn describe() {
         (IN_FLIGHT, "Deliveries under lease"),
         (OVERDUE, "Triggers that fired and have not ended, as far as the dispatcher has read"),
         (OLDEST_OVERDUE, "Seconds by which the oldest trigger that waits is late"),
+        (WAITING, "Triggers that fired and wait to be handed out, as far as the dispatcher has read, by cause"),
         (CLOCK_OFFSET, "How far another node's clock is ahead of this one's"),
         (CLOCK_HELD, "1 while replicated time is held"),
         (DISK_FREE, "Free bytes of the file system that holds the data"),
@@ -160,6 +165,18 @@ fn describe() {
     ];
     for (name, text) in gauges {
         describe_gauge!(name, text);
+    }
+}
+
+/// A counter that is first seen at 1 has not increased, as Prometheus sees it: what alerts count is there from the start.
+fn start_at_zero() {
+    for name in
+        [COMMANDS, ENTRIES, BARE_ENTRIES, DELIVERIES, REDELIVERIES, OVERLOADED, GIVEN_UP, WHEEL_DRIFT, FORWARDED]
+    {
+        counter!(name).increment(0);
+    }
+    for verdict in ["accepted", "already_decided", "superseded", "not_found", "refused"] {
+        counter!(OUTCOMES, "verdict" => verdict).increment(0);
     }
 }
 
@@ -272,15 +289,40 @@ pub fn of_partition(name: &'static str, partition: u32, value: f64) {
     gauge!(name, "partition" => partition.to_string()).set(value);
 }
 
+/// Sets how many triggers wait in a partition, and why; causes that are not given are set to none.
+pub fn waiting(partition: u32, waiting: &BTreeMap<Cause, usize>) {
+    use Cause::{Concurrency, Grace, NoCredit, NoExecutor, Paused, Queued, RateLimit, Undecided};
+    for cause in [NoExecutor, NoCredit, Paused, RateLimit, Concurrency, Grace, Undecided, Queued] {
+        let count = waiting.get(&cause).copied().unwrap_or_default();
+        gauge!(WAITING, "partition" => partition.to_string(), "cause" => cause_text(cause)).set(count as f64);
+    }
+}
+
 /// Sets the gauges of the process.
 pub fn of_process(disk_free_bytes: u64, tzdb: &str) {
-    gauge!(DISK_FREE).set(disk_free_bytes as f64);
+    // Not measured yet: exported, it would look like a disk that fills within seconds.
+    if disk_free_bytes != u64::MAX {
+        gauge!(DISK_FREE).set(disk_free_bytes as f64);
+    }
     gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     gauge!(TZDB_INFO, "version" => tzdb.to_string()).set(1.0);
     if tikv_jemalloc_ctl::epoch::advance().is_ok()
         && let Ok(bytes) = tikv_jemalloc_ctl::stats::allocated::read()
     {
         gauge!(ALLOCATED).set(bytes as f64);
+    }
+}
+
+fn cause_text(cause: Cause) -> &'static str {
+    match cause {
+        Cause::NoExecutor => "no_executor",
+        Cause::NoCredit => "no_credit",
+        Cause::Paused => "paused",
+        Cause::RateLimit => "rate_limit",
+        Cause::Concurrency => "concurrency",
+        Cause::Grace => "grace",
+        Cause::Undecided => "undecided",
+        Cause::Queued => "queued",
     }
 }
 

@@ -1,5 +1,6 @@
 //! One running node: everything composed.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
@@ -430,6 +431,7 @@ async fn figures(node: Node) {
             m::of_partition(m::PENDING, number, partition.feed().pending() as f64);
             m::of_partition(m::CLOCK_HELD, number, f64::from(u8::from(partition.clock_hold().is_some())));
             let (mut executors, mut held, mut ready, mut oldest) = (0, 0, 0, 0.0f64);
+            let mut waiting = BTreeMap::new();
             if let Some(dispatcher) = partition.dispatcher() {
                 let (reply, status) = tokio::sync::oneshot::channel();
                 let asked = dispatcher.tell(number, crate::dispatch::Event::Status(reply)).await;
@@ -441,6 +443,10 @@ async fn figures(node: Node) {
                     held = status.held;
                     for lane in &status.lanes {
                         ready += lane.ready + lane.held;
+                        if let Some(cause) = lane.cause {
+                            // At least one where rows were not read yet.
+                            *waiting.entry(cause).or_default() += lane.ready.max(usize::from(lane.unread));
+                        }
                         let late = lane.overdue(now).map_or(0.0, |late| late.as_millis() as f64 / 1_000.0);
                         oldest = oldest.max(late);
                     }
@@ -449,6 +455,7 @@ async fn figures(node: Node) {
             m::of_partition(m::EXECUTORS, number, executors as f64);
             m::of_partition(m::IN_FLIGHT, number, held as f64);
             m::of_partition(m::OVERDUE, number, ready as f64);
+            m::waiting(number, &waiting);
             m::of_partition(m::OLDEST_OVERDUE, number, oldest);
         }
     }

@@ -12,7 +12,7 @@ const REWRITTEN: &str = "bosingak_log_rewritten_bytes_total";
 const SEGMENTS: &str = "bosingak_log_segments";
 const CACHE_BYTES: &str = "bosingak_log_cache_bytes";
 
-/// Registers what the metrics mean; call once after the recorder is installed.
+/// Registers what the metrics mean; called once after the recorder is installed.
 pub fn describe() {
     describe_histogram!(SYNC_SECONDS, Unit::Seconds, "How long one sync of the node's log took.");
     describe_histogram!(BATCH_BYTES, Unit::Bytes, "Bytes written to the log at once, for all groups together.");
@@ -21,6 +21,7 @@ pub fn describe() {
     describe_counter!(REWRITTEN, Unit::Bytes, "Of these, bytes copied from old segments to free them.");
     describe_gauge!(SEGMENTS, Unit::Count, "Segment files the log consists of.");
     describe_gauge!(CACHE_BYTES, Unit::Bytes, "Log entries kept in memory.");
+    counter!(REWRITTEN).increment(0);
 }
 
 pub(super) fn wrote(bytes: usize) {
