@@ -1,5 +1,7 @@
 //! Ways to schedule: single calls, batches, streams, open loop.
 
+mod change;
+mod open;
 mod stream;
 
 use std::sync::Arc;
@@ -10,12 +12,15 @@ use harness::caller;
 use proto::v1;
 use tokio::task::JoinSet;
 
+pub use change::{cancel, found, reschedule, settle_cancels};
+pub use open::at_their_moments;
 pub use stream::streams;
 
 use crate::executors::lock;
 use crate::histogram::Times;
 use crate::load::Load;
 use crate::meter::Meter;
+use crate::plan;
 use crate::router::Router;
 
 /// How long a call is repeated before it counts as failed.
@@ -231,29 +236,21 @@ pub async fn open_loop(
     due_ms: impl Fn(u64) -> i64,
 ) {
     let start = Instant::now();
-    let mut calls = JoinSet::new();
-    let mut made = 0;
-    while !meter.is_over() {
-        let to_be_made =
-            u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX).saturating_mul(rate) / 1_000_000;
-        while made < to_be_made {
-            let asked = start + Duration::from_micros(made.saturating_mul(1_000_000) / rate.max(1));
-            made += 1;
-            let number = load.any();
-            let due_ms = due_ms(number);
-            let (router, load, meter) = (router.clone(), load.clone(), meter.clone());
-            calls.spawn(async move {
-                if one(&router, &load, number, due_ms, false).await {
-                    let mut latency = Times::default();
-                    meter.count(1, asked, &mut latency);
-                    meter.keep(&latency);
-                }
-            });
+    let left = meter.end().saturating_duration_since(start).as_millis();
+    let seconds = u64::try_from(left.div_ceil(1_000)).unwrap_or(0);
+    at_their_moments(start, plan::steady(rate, seconds), |asked, _| {
+        let number = load.any();
+        let due_ms = due_ms(number);
+        let (router, load, meter) = (router.clone(), load.clone(), meter.clone());
+        async move {
+            if one(&router, &load, number, due_ms, false).await {
+                let mut latency = Times::default();
+                meter.count(1, asked, &mut latency);
+                meter.keep(&latency);
+            }
         }
-        while calls.try_join_next().is_some() {}
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
-    while calls.join_next().await.is_some() {}
+    })
+    .await;
 }
 
 #[cfg(test)]

@@ -27,6 +27,15 @@ impl Times {
         self.0 += &other.0;
     }
 
+    /// What was added since it was as in `before`.
+    #[must_use]
+    pub fn since(&self, before: &Self) -> Self {
+        let mut since = self.clone();
+        // Whatever `before` holds was added to this one too, so that nothing falls below zero.
+        since.0 -= &before.0;
+        since
+    }
+
     /// How many.
     #[must_use]
     pub fn len(&self) -> u64 {
@@ -73,5 +82,22 @@ impl std::fmt::Display for Percentiles {
             "p50 {:.2}  p95 {:.2}  p99 {:.2}  p99.9 {:.2}  max {:.2} ms",
             self.p50, self.p95, self.p99, self.p999, self.max
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Turns red when an earlier part is counted again.
+    #[test]
+    fn a_part_is_what_was_added_since() {
+        let mut times = Times::default();
+        (0..100).for_each(|_| times.add_us(1_000));
+        let before = times.clone();
+        (0..100).for_each(|_| times.add_us(50_000));
+        let since = times.since(&before);
+        assert_eq!(since.len(), 100);
+        assert!((49.0..51.0).contains(&since.percentiles().p50), "{}", since.percentiles());
     }
 }

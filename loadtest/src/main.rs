@@ -11,21 +11,34 @@ mod lines;
 mod load;
 mod meter;
 mod oracle;
+mod plan;
 mod progress;
 mod report;
 mod router;
 mod scenario;
 mod target;
+mod trend;
 
 use std::process::ExitCode;
 
 use arguments::{Arguments, Refusal};
 use report::Report;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Wrong usage, or something that cannot be measured.
 const EXIT_USAGE: u8 = 2;
-/// Interrupted, as shells say it.
+/// Ended by SIGINT, as shells say it.
 const EXIT_INTERRUPTED: u8 = 130;
+/// Ended by SIGTERM, as shells say it.
+const EXIT_TERMINATED: u8 = 143;
+
+/// What came of a run.
+enum Ended {
+    /// It was measured.
+    Measured(Box<Report>),
+    /// A signal ended it before: its name and the exit code that says so.
+    Signalled(&'static str, u8),
+}
 
 fn main() -> ExitCode {
     let mut words = std::env::args().skip(1);
@@ -52,14 +65,11 @@ fn measure() -> ExitCode {
         Err(Refusal::Wrong(line)) => return refuse(&line),
     };
     match on_runtime(run(&arguments)) {
-        Ok(Some(report)) => {
+        Ok(Ended::Measured(report)) => {
             println!("{}", report.table());
             if report.problems().is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
-        Ok(None) => {
-            eprintln!("interrupted");
-            EXIT_INTERRUPTED.into()
-        }
+        Ok(Ended::Signalled(_, code)) => code.into(),
         Err(error) => refuse(&format!("{error:#}")),
     }
 }
@@ -69,18 +79,40 @@ fn refuse(line: &str) -> ExitCode {
     EXIT_USAGE.into()
 }
 
-/// Runs to the end or until interrupted; either way every process started is gone when this returns.
-async fn run(arguments: &Arguments) -> anyhow::Result<Option<Report>> {
-    let mut terminated = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-    let report = tokio::select! {
-        report = scenario::run(arguments) => report?,
-        _ = tokio::signal::ctrl_c() => return Ok(None),
-        _ = terminated.recv() => return Ok(None),
+/// Runs to the end or until a signal comes; either way every process started is gone when this returns.
+async fn run(arguments: &Arguments) -> anyhow::Result<Ended> {
+    let mut interrupted = signal(SignalKind::interrupt())?;
+    let mut terminated = signal(SignalKind::terminate())?;
+    // Dropped at the end of the block, and with it everything it has started.
+    let ended = {
+        let measured = std::pin::pin!(scenario::run(arguments));
+        tokio::select! {
+            report = measured => Ended::Measured(Box::new(report?)),
+            _ = interrupted.recv() => signalled("SIGINT", EXIT_INTERRUPTED),
+            _ = terminated.recv() => signalled("SIGTERM", EXIT_TERMINATED),
+        }
     };
-    if let Some(file) = &arguments.report {
-        report.write(file)?;
+    match &ended {
+        Ended::Measured(report) => {
+            if let Some(file) = &arguments.report {
+                report.write(file)?;
+            }
+        }
+        Ended::Signalled(name, _) => match harness::process::running().as_slice() {
+            [] => eprintln!("{name}: nothing that this run started is left"),
+            left => anyhow::bail!("{name}: still running: {}", left.join(", ")),
+        },
     }
-    Ok(Some(report))
+    Ok(ended)
+}
+
+/// Says what is about to be ended.
+fn signalled(name: &'static str, code: u8) -> Ended {
+    match harness::process::running().as_slice() {
+        [] => eprintln!("{name}: the run is ended before it has started anything"),
+        running => eprintln!("{name}: the run is ended, and with it {}", running.join(", ")),
+    }
+    Ended::Signalled(name, code)
 }
 
 fn on_runtime<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {

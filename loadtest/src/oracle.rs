@@ -15,8 +15,10 @@ struct Fate {
     asked: bool,
     /// As acknowledged; as asked for before that.
     due_ms: i64,
-    /// 0 until acknowledged.
+    /// 0 until acknowledged; the newest.
     generation: u64,
+    /// Of the last delivery; 0 before.
+    delivered: u64,
     /// Deliveries, of any generation.
     deliveries: u16,
     /// Completions that decided.
@@ -27,6 +29,39 @@ struct Fate {
     early: bool,
     /// Counted under the second of the two lateness histograms.
     burst: bool,
+    /// What its owner was told about cancelling it.
+    cancel: Cancel,
+    /// Counted among those that have ended.
+    ended: bool,
+    /// A read at the end shows another state than what its owner was told.
+    contradicted: bool,
+}
+
+/// What somebody was told who cancelled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Cancel {
+    /// Nobody has tried.
+    #[default]
+    None,
+    /// Tried, and no answer, or one that leaves it open.
+    Unknown,
+    /// It is cancelled.
+    Done,
+    /// Too late: it has fired.
+    TooLate,
+}
+
+/// How a trigger is at the end of a run, as a read says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// Waits for its due time.
+    Scheduled,
+    /// Fired, or completed, or given up.
+    Fired,
+    /// Cancelled.
+    Cancelled,
+    /// There is no such trigger.
+    Nothing,
 }
 
 /// Waits for the first completion that a new leader brings, per partition.
@@ -49,6 +84,10 @@ pub struct Oracle {
     asked: u64,
     acknowledged: u64,
     completed: u64,
+    cancelled: u64,
+    too_late: u64,
+    ended: u64,
+    failed_changes: u64,
     delivered: u64,
     redelivered: u64,
     unasked: u64,
@@ -67,12 +106,20 @@ pub struct Tally {
     pub acknowledged: u64,
     /// Completed, as receipts say.
     pub completed: u64,
-    /// Acknowledged, due, and not completed.
+    /// Cancelled, as their owners were told.
+    pub cancelled: u64,
+    /// Completed or cancelled.
+    pub ended: u64,
+    /// Cancels and reschedules that failed.
+    pub failed_changes: u64,
+    /// Acknowledged, due, and neither completed nor cancelled.
     pub lost: u64,
     /// Completed more than once, or delivered though never asked for.
     pub duplicates: u64,
     /// Delivered or fired before due.
     pub early: u64,
+    /// Answers to cancels that what happened contradicts: told that it is cancelled, and it fired, or the other way round.
+    pub contradicted: u64,
     /// Deliveries beyond the first of each.
     pub redelivered: u64,
 }
@@ -89,6 +136,10 @@ impl Oracle {
             asked: 0,
             acknowledged: 0,
             completed: 0,
+            cancelled: 0,
+            too_late: 0,
+            ended: 0,
+            failed_changes: 0,
             delivered: 0,
             redelivered: 0,
             unasked: 0,
@@ -126,9 +177,76 @@ impl Oracle {
         }
     }
 
+    /// A trigger is about to be cancelled.
+    pub fn ask_to_cancel(&mut self, number: u64) {
+        if let Some(fate) = self.fate(number) {
+            fate.cancel = Cancel::Unknown;
+        }
+    }
+
+    /// Its owner was told that it is cancelled.
+    pub fn cancel(&mut self, number: u64) {
+        let Some(fate) = self.fate(number) else { return };
+        if std::mem::replace(&mut fate.cancel, Cancel::Done) != Cancel::Done {
+            let ended = std::mem::replace(&mut fate.ended, true);
+            self.cancelled += 1;
+            self.ended += u64::from(!ended);
+        }
+    }
+
+    /// Its owner was told at `answered_us` that it cannot be cancelled, because it fired at `fired_ms` of replicated time.
+    pub fn too_late(&mut self, number: u64, fired_ms: i64, answered_us: i64) {
+        let Some(fate) = self.fate(number) else { return };
+        fate.cancel = Cancel::TooLate;
+        fate.early |= fired_ms < fate.due_ms || answered_us < fate.due_ms * 1_000;
+        self.too_late += 1;
+    }
+
+    /// Its owner was told that it is due then, as a new generation.
+    pub fn reschedule(&mut self, number: u64, generation: u64, due_ms: i64) {
+        let Some(fate) = self.fate(number) else { return };
+        // What was delivered before as an older generation was not due any more.
+        fate.early |= fate.delivered != 0 && fate.delivered < generation;
+        (fate.generation, fate.due_ms) = (generation, due_ms);
+    }
+
+    /// How it is at the end, when all is quiet.
+    pub fn find(&mut self, number: u64, found: Found) {
+        let Some(fate) = self.fate(number).filter(|fate| fate.generation != 0) else { return };
+        let told = fate.cancel;
+        if told == Cancel::Unknown && found == Found::Cancelled {
+            self.cancel(number);
+            return;
+        }
+        fate.contradicted = match (told, found) {
+            (Cancel::Done, found) => found != Found::Cancelled,
+            (Cancel::TooLate, found) => found != Found::Fired,
+            (Cancel::None | Cancel::Unknown, found) => found == Found::Cancelled || found == Found::Nothing,
+        };
+    }
+
+    /// Numbers that somebody tried to cancel without learning what came of it.
+    #[must_use]
+    pub fn open_cancels(&self) -> Vec<u64> {
+        let open = |fate: &Fate| fate.generation != 0 && fate.cancel == Cancel::Unknown;
+        (0..).zip(&self.fates).filter(|(_, fate)| open(fate)).map(|(number, _)| number).collect()
+    }
+
+    /// Owners that were told it was cancelled, and that it was too late.
+    #[must_use]
+    pub fn cancels(&self) -> (u64, u64) {
+        (self.cancelled, self.too_late)
+    }
+
     /// The schedule failed for good, or nobody knows.
     pub fn fail(&mut self, reason: &str) {
         *self.errors.entry(reason.to_owned()).or_default() += 1;
+    }
+
+    /// A cancel or a reschedule failed for good, or nobody knows: whatever becomes of the trigger, its owner was not served.
+    pub fn fail_change(&mut self, reason: &str) {
+        self.failed_changes += 1;
+        self.fail(reason);
     }
 
     /// An attempt failed and is made again.
@@ -140,8 +258,8 @@ impl Oracle {
     pub fn hear(&mut self, said: &Said<'_>) {
         match said {
             Said::Ready => {}
-            Said::Delivered { id, due_ms, fired_ms, received_us, .. } => {
-                self.deliver(id, *due_ms, *fired_ms, *received_us);
+            Said::Delivered { id, generation, due_ms, fired_ms, received_us, .. } => {
+                self.deliver(id, *generation, *due_ms, *fired_ms, *received_us);
             }
             Said::Answered { id, verdict, partition, stream_term, answered_us, .. } => {
                 self.complete(id, *verdict, *partition, *stream_term, *answered_us);
@@ -149,7 +267,7 @@ impl Oracle {
         }
     }
 
-    fn deliver(&mut self, id: &str, due_ms: i64, fired_ms: i64, received_us: i64) {
+    fn deliver(&mut self, id: &str, generation: u64, due_ms: i64, fired_ms: i64, received_us: i64) {
         let Some(number) = self.number(id) else {
             return;
         };
@@ -160,6 +278,7 @@ impl Oracle {
         // What the client was told binds, when the delivery itself says something earlier.
         let due_ms = fate.due_ms.max(due_ms);
         fate.early |= fired_ms < due_ms || received_us < due_ms * 1_000;
+        fate.delivered = generation;
         fate.deliveries = fate.deliveries.saturating_add(1);
         let (first, burst) = (fate.deliveries == 1, fate.burst);
         if first {
@@ -186,11 +305,13 @@ impl Oracle {
             return;
         }
         let (first, burst) = (!std::mem::replace(&mut fate.completed, true), fate.burst);
+        let newly_ended = u64::from(!std::mem::replace(&mut fate.ended, true));
         if first && burst {
             self.last_burst_completion_us = self.last_burst_completion_us.max(answered_us);
         }
         if first {
             self.completed += 1;
+            self.ended += newly_ended;
         }
         if let Some(probe) = &mut self.probe
             && answered_us > probe.since_us
@@ -214,21 +335,23 @@ impl Oracle {
             .then(|| probe.found_us.values().map(|found| found - probe.since_us).collect())
     }
 
-    /// A final read or a list shows it: counts as accounted for in scenarios that fire nothing.
+    /// A final read or a list shows it: counts as completed in scenarios that fire nothing.
     pub fn seen(&mut self, number: u64) {
         if let Some(fate) = self.fate(number)
             && !std::mem::replace(&mut fate.completed, true)
         {
+            let newly_ended = u64::from(!std::mem::replace(&mut fate.ended, true));
             self.completed += 1;
+            self.ended += newly_ended;
         }
     }
 
-    /// Numbers that were acknowledged, due before `until_ms`, and not completed.
+    /// Numbers that were acknowledged, due before `until_ms`, and neither completed nor cancelled.
     #[must_use]
     pub fn missing(&self, until_ms: i64) -> Vec<u64> {
         (0..)
             .zip(&self.fates)
-            .filter(|(_, fate)| fate.generation != 0 && !fate.completed && fate.due_ms <= until_ms)
+            .filter(|(_, fate)| fate.generation != 0 && !fate.ended && fate.due_ms <= until_ms)
             .map(|(number, _)| number)
             .collect()
     }
@@ -236,17 +359,24 @@ impl Oracle {
     /// How many of those there are; cheap when everything is complete.
     #[must_use]
     pub fn outstanding(&self) -> u64 {
-        self.acknowledged.saturating_sub(self.completed)
+        self.acknowledged.saturating_sub(self.ended)
     }
 
     /// What it all comes to, for triggers due before `until_ms`.
     #[must_use]
     pub fn tally(&self, until_ms: i64) -> Tally {
         let twice = self.fates.iter().filter(|fate| fate.completions > 1).count() as u64;
+        // Whatever the order in which it was heard: nothing that is cancelled has ever fired.
+        let both = |fate: &&Fate| fate.cancel == Cancel::Done && (fate.deliveries > 0 || fate.completed);
+        let contradicted = self.fates.iter().filter(|fate| fate.contradicted || both(fate)).count() as u64;
         Tally {
             count: self.asked,
             acknowledged: self.acknowledged,
             completed: self.completed,
+            cancelled: self.cancelled,
+            ended: self.ended,
+            failed_changes: self.failed_changes,
+            contradicted,
             lost: self.missing(until_ms).len() as u64,
             duplicates: twice + self.unasked,
             early: self.fates.iter().filter(|fate| fate.early).count() as u64,
@@ -303,132 +433,4 @@ impl Oracle {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::report::Report;
-
-    const DUE_MS: i64 = 1_000;
-
-    fn delivered(id: &str, received_us: i64) -> Said<'_> {
-        Said::Delivered { id, generation: 5, attempt: 1, partition: 0, due_ms: DUE_MS, fired_ms: DUE_MS, received_us }
-    }
-
-    fn completed(id: &str, verdict: Verdict) -> Said<'_> {
-        Said::Answered { id, generation: 5, verdict, partition: 0, stream_term: 1, answered_us: DUE_MS * 1_000 + 900 }
-    }
-
-    /// Ten triggers whose life `live` tells.
-    fn run(live: impl Fn(&mut Oracle, u64, &str)) -> Tally {
-        let mut oracle = Oracle::new("x");
-        for number in 0..10 {
-            oracle.ask(number, DUE_MS, true);
-            oracle.acknowledge(number, 5, DUE_MS);
-            let id = format!("x-{number}");
-            live(&mut oracle, number, &id);
-        }
-        oracle.tally(2 * DUE_MS)
-    }
-
-    fn good(oracle: &mut Oracle, id: &str) {
-        oracle.hear(&delivered(id, DUE_MS * 1_000 + 400));
-        oracle.hear(&completed(id, Verdict::Accepted));
-    }
-
-    fn verdict(tally: &Tally) -> Vec<String> {
-        let mut report = Report::new("burst", 3, 4);
-        report.take(tally);
-        report.problems()
-    }
-
-    #[test]
-    fn a_good_run_is_good() {
-        let tally = run(|oracle, _, id| good(oracle, id));
-        assert_eq!((tally.count, tally.acknowledged, tally.completed), (10, 10, 10));
-        assert!(verdict(&tally).is_empty(), "{tally:?}");
-    }
-
-    /// Red when an acknowledged trigger may go missing.
-    #[test]
-    fn a_dropped_trigger_turns_the_verdict_red() {
-        let tally = run(|oracle, number, id| {
-            if number != 3 {
-                good(oracle, id);
-            }
-        });
-        assert_eq!(tally.lost, 1);
-        assert!(!verdict(&tally).is_empty());
-    }
-
-    /// Red when a second deciding completion passes; a second delivery alone is allowed.
-    #[test]
-    fn a_doubled_trigger_turns_the_verdict_red() {
-        let twice = run(|oracle, number, id| {
-            good(oracle, id);
-            if number == 3 {
-                good(oracle, id);
-            }
-        });
-        assert_eq!((twice.duplicates, twice.redelivered), (1, 1));
-        assert!(!verdict(&twice).is_empty());
-
-        let again = run(|oracle, number, id| {
-            good(oracle, id);
-            if number == 3 {
-                oracle.hear(&delivered(id, DUE_MS * 1_000 + 500));
-                oracle.hear(&completed(id, Verdict::Already));
-            }
-        });
-        assert_eq!((again.duplicates, again.redelivered), (0, 1));
-        assert!(verdict(&again).is_empty());
-    }
-
-    /// Red when arrival is not compared with the due time, to the microsecond.
-    #[test]
-    fn an_early_trigger_turns_the_verdict_red() {
-        let tally = run(|oracle, number, id| {
-            if number == 3 {
-                oracle.hear(&delivered(id, DUE_MS * 1_000 - 1));
-                oracle.hear(&completed(id, Verdict::Accepted));
-            } else {
-                good(oracle, id);
-            }
-        });
-        assert_eq!(tally.early, 1);
-        assert!(!verdict(&tally).is_empty());
-    }
-
-    /// Red when deliveries of ids nobody asked for pass.
-    #[test]
-    fn an_unasked_trigger_turns_the_verdict_red() {
-        let tally = run(|oracle, number, id| {
-            good(oracle, id);
-            if number == 9 {
-                oracle.hear(&delivered("x-10", DUE_MS * 1_000));
-                oracle.hear(&delivered("other", DUE_MS * 1_000));
-            }
-        });
-        assert_eq!(tally.duplicates, 1);
-        assert!(!verdict(&tally).is_empty());
-    }
-
-    /// Red when the old leader's last answers are taken for the new leader's first.
-    #[test]
-    fn failover_ends_with_a_newer_term() {
-        let mut oracle = Oracle::new("x");
-        for number in 0..2 {
-            oracle.ask(number, DUE_MS, true);
-        }
-        oracle.probe(100, [(0, 1)].into());
-        oracle.hear(&completed("x-0", Verdict::Accepted));
-        assert_eq!(oracle.probed_us(), None);
-        oracle.hear(&Said::Answered {
-            id: "x-1",
-            generation: 5,
-            verdict: Verdict::Accepted,
-            partition: 0,
-            stream_term: 2,
-            answered_us: 700,
-        });
-        assert_eq!(oracle.probed_us(), Some(vec![600]));
-    }
-}
+mod tests;

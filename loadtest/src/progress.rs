@@ -67,7 +67,7 @@ fn describe(oracle: &SharedOracle) -> String {
     let lateness = lateness.percentiles();
     format!(
         "pending {}  fired {}  completed {}  lateness p50 {:.1} p99 {:.1} max {:.1} ms",
-        grouped(acknowledged.saturating_sub(fired)),
+        grouped(acknowledged.saturating_sub(fired + oracle.cancels().0)),
         grouped(fired),
         grouped(completed),
         lateness.p50,

@@ -20,7 +20,7 @@ pub struct Report {
     pub partitions: u32,
     /// Triggers asked for.
     pub count: u64,
-    /// Those that ended as they should: acknowledged, and completed where the scenario lets them fire.
+    /// Those that ended as they should: acknowledged, and completed or cancelled where the scenario lets them fire.
     pub ok: u64,
     /// Calls that failed for good, by reason.
     pub errors: BTreeMap<String, u64>,
@@ -30,6 +30,8 @@ pub struct Report {
     pub duplicates: u64,
     /// Fired or delivered before due.
     pub early: u64,
+    /// Answers to cancels that what happened contradicts: cancelled and fired, or neither.
+    pub contradicted: u64,
     /// What the scenario is about, per second.
     pub throughput_per_s: f64,
     /// Calls, from when they were to be made to their answer.
@@ -68,6 +70,7 @@ impl Report {
             lost: 0,
             duplicates: 0,
             early: 0,
+            contradicted: 0,
             throughput_per_s: 0.0,
             latency_ms: Percentiles::default(),
             lateness_ms: Percentiles::default(),
@@ -84,10 +87,11 @@ impl Report {
     /// Takes over what the oracle counted.
     pub fn take(&mut self, tally: &Tally) {
         self.count = tally.count;
-        self.ok = tally.completed;
+        self.ok = tally.ended.saturating_sub(tally.failed_changes);
         self.lost = tally.lost;
         self.duplicates = tally.duplicates;
         self.early = tally.early;
+        self.contradicted = tally.contradicted;
         self.redelivered = tally.redelivered;
     }
 
@@ -108,6 +112,9 @@ impl Report {
         }
         if self.early > 0 {
             problems.push(format!("{} triggers fired early", self.early));
+        }
+        if self.contradicted > 0 {
+            problems.push(format!("{} answers to cancels contradict what happened", self.contradicted));
         }
         if self.count == 0 {
             problems.push("nothing was tried".into());
@@ -143,6 +150,9 @@ impl Report {
         rows.push(("lost".into(), grouped(self.lost)));
         rows.push(("completed twice".into(), grouped(self.duplicates)));
         rows.push(("early".into(), grouped(self.early)));
+        if self.contradicted > 0 {
+            rows.push(("cancelled and fired".into(), grouped(self.contradicted)));
+        }
         rows.push(("redelivered (allowed)".into(), grouped(self.redelivered)));
         if self.throughput_per_s > 0.0 {
             rows.push(("per second".into(), format!("{:.0}", self.throughput_per_s)));
@@ -233,6 +243,7 @@ mod tests {
             "lost",
             "duplicates",
             "early",
+            "contradicted",
             "throughput_per_s",
             "latency_ms",
             "lateness_ms",

@@ -1,13 +1,13 @@
 //! What is measured: a cluster of our own, or one that is running.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, bail};
 use harness::cluster::{Cluster, Options};
 use harness::proc_stat::{self, Usage};
+use tokio::process::Command;
 
 use crate::arguments::Arguments;
 use crate::report::Report;
@@ -39,7 +39,7 @@ impl Target {
         let cluster = match arguments.nodes() {
             0 => None,
             nodes => {
-                provide_server()?;
+                provide_server().await?;
                 let options = Options {
                     nodes,
                     partitions: arguments.partitions,
@@ -122,7 +122,7 @@ pub fn describe_disk(report: &mut Report, file_system: &str, sync_p50: Duration)
 }
 
 /// Builds the server when it is absent or older than its sources, unless told where it is.
-fn provide_server() -> anyhow::Result<()> {
+async fn provide_server() -> anyhow::Result<()> {
     if std::env::var_os(harness::binary::BINARIES).is_some() {
         harness::binary::find("bosingakd")?;
         return Ok(());
@@ -144,7 +144,10 @@ fn provide_server() -> anyhow::Result<()> {
         .args(["build", "--release", "--package", "bosingak-server", "--bin", "bosingakd"])
         .current_dir(workspace)
         .env("CARGO_TARGET_DIR", target)
+        // A run that is interrupted does not leave a build behind.
+        .kill_on_drop(true)
         .status()
+        .await
         .context("cannot run cargo")?;
     if !status.success() {
         bail!("bosingakd does not build");

@@ -1,13 +1,16 @@
 //! The scenarios, one file each, and what they share.
 
 mod burst;
+mod churn;
 mod demo;
 mod echo;
 mod etcd;
 mod failover;
 mod growth;
 mod lateness;
+mod mixed;
 mod schedule;
+mod soak;
 mod verify;
 
 use std::sync::Arc;
@@ -35,6 +38,9 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<Report> {
         Scenario::Lateness => lateness::run(&run).await,
         Scenario::Failover => failover::run(&run).await,
         Scenario::Growth => growth::run(&run).await,
+        Scenario::Churn => churn::run(&run).await,
+        Scenario::Mixed => mixed::run(&run).await,
+        Scenario::Soak => soak::run(&run).await,
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a process has used, as /proc says; and what its disk is.
 
+use std::collections::HashSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -55,6 +56,24 @@ pub fn disk_written_bytes(directory: &Path) -> u64 {
     stat.split_whitespace().nth(6).and_then(|sectors| sectors.parse::<u64>().ok()).unwrap_or(0) * 512
 }
 
+/// Bytes that the files below a directory take on its disk, each once however many names it has.
+#[must_use]
+pub fn used_bytes(directory: &Path) -> u64 {
+    let (mut bytes, mut seen, mut places) = (0, HashSet::new(), vec![directory.to_path_buf()]);
+    while let Some(place) = places.pop() {
+        // Whatever is taken away while we look does not count.
+        for entry in fs::read_dir(&place).into_iter().flatten().flatten() {
+            let Ok(metadata) = entry.metadata() else { continue };
+            if metadata.is_dir() {
+                places.push(entry.path());
+            } else if seen.insert((metadata.dev(), metadata.ino())) {
+                bytes += metadata.blocks() * 512;
+            }
+        }
+    }
+    bytes
+}
+
 /// The file system a directory lies on, as /proc/mounts names it.
 #[must_use]
 pub fn file_system(directory: &Path) -> String {
@@ -107,5 +126,19 @@ mod tests {
         // A hundred synced appends of 4 KiB, unless the temporary directory has no disk.
         let written = disk_written_bytes(&std::env::temp_dir()) - before;
         assert!(before == 0 || written >= 100 * 4_096, "{written}");
+    }
+
+    /// Turns red when a file with two names counts twice, or one in a directory below does not count.
+    #[test]
+    fn files_take_their_bytes_once() {
+        let directory = tempfile::tempdir().unwrap();
+        assert_eq!(used_bytes(directory.path()), 0);
+        let below = directory.path().join("below");
+        fs::create_dir(&below).unwrap();
+        fs::write(below.join("file"), vec![7; 64 << 10]).unwrap();
+        let once = used_bytes(directory.path());
+        assert!(once >= 64 << 10, "{once}");
+        fs::hard_link(below.join("file"), directory.path().join("again")).unwrap();
+        assert_eq!(used_bytes(directory.path()), once);
     }
 }

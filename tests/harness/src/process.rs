@@ -1,12 +1,13 @@
 //! Child processes that die with us, whatever happens to us.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::File;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
-use std::sync::OnceLock;
 use std::sync::mpsc;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::{Error, Result};
@@ -56,6 +57,7 @@ impl Process {
         }
         let child =
             spawn(command).map_err(|error| Error(format!("cannot start {}: {error}", program.binary.display())))?;
+        started().insert(child.id(), program.name.clone());
         Ok(Self { child, name: program.name, log: program.log, exited: None })
     }
 
@@ -78,6 +80,9 @@ impl Process {
     pub fn exited(&mut self) -> Result<Option<ExitStatus>> {
         if self.exited.is_none() {
             self.exited = self.child.try_wait()?;
+            if self.exited.is_some() {
+                started().remove(&self.child.id());
+            }
         }
         Ok(self.exited)
     }
@@ -113,6 +118,7 @@ impl Process {
             // Also ends a stopped process.
             drop(self.child.kill());
             self.exited = Some(self.child.wait()?);
+            started().remove(&self.child.id());
         }
         Ok(())
     }
@@ -148,6 +154,17 @@ impl Drop for Process {
     fn drop(&mut self) {
         drop(self.kill());
     }
+}
+
+/// Names of the processes that were started here and are not known to have ended, in the order of their ids.
+#[must_use]
+pub fn running() -> Vec<String> {
+    started().values().cloned().collect()
+}
+
+fn started() -> MutexGuard<'static, BTreeMap<u32, String>> {
+    static STARTED: Mutex<BTreeMap<u32, String>> = Mutex::new(BTreeMap::new());
+    STARTED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The last lines of a file; empty when it cannot be read.

@@ -8,6 +8,7 @@ mod failover;
 mod idle;
 mod life;
 mod load_limits;
+mod loadtest;
 mod membership;
 mod pause;
 mod races;
