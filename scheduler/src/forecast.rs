@@ -192,6 +192,14 @@ impl Part {
         }
     }
 
+    /// Takes the triggers of a topic out. After the gaps were closed.
+    pub fn leave_out(&mut self, topic: TopicId) {
+        for topics in self.cells.values_mut() {
+            topics.remove(&topic);
+        }
+        self.beyond.remove(&topic);
+    }
+
     fn asks(&self, lane: LaneId) -> bool {
         self.topic.is_none_or(|topic| lane.topic() == topic)
     }
@@ -316,6 +324,12 @@ mod tests {
         ];
         assert_eq!(seen, expected);
         assert_eq!((forecast.beyond(), forecast.as_of()), (5, Some(at(0))));
+        let mut without = Forecast::new(Grid::new(at(0), Delay::from_secs(1), Delay::from_secs(30)).unwrap());
+        let mut part = first.forecast(without.grid, None);
+        part.leave_out(TopicId(0));
+        part.leave_out(TopicId(1));
+        without.add(&part, |_| "gift".into());
+        assert_eq!((without.cells().count(), without.beyond()), (0, 0), "within the cells and beyond them");
         let only_gift = first.forecast(grid, Some(TopicId(0)));
         assert_eq!(only_gift.cells.values().flat_map(|topics| topics.keys()).collect::<Vec<_>>(), [&TopicId(0)]);
     }

@@ -9,7 +9,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::node::Node;
+use crate::node::{Node, canary_alarm};
 
 #[derive(Clone)]
 struct Admin {
@@ -20,7 +20,9 @@ struct Admin {
 /// Serves until `closing`.
 ///
 /// `/metrics` is for Prometheus. `/healthz` says that the process lives. `/readyz` says that every partition is up here
-/// and has a leader, and otherwise with 503 what is wrong.
+/// and has a leader, and otherwise with 503 what is wrong. `/canaryz` says that triggers come through in every partition as
+/// far as this node knows, and otherwise with 503 in which they may not: for monitors, not for orchestrators, since
+/// neither a restart nor other nodes are a remedy.
 pub async fn serve(node: Node, listener: TcpListener, metrics: PrometheusHandle, closing: CancellationToken) {
     let upkeep = {
         let metrics = metrics.clone();
@@ -35,6 +37,7 @@ pub async fn serve(node: Node, listener: TcpListener, metrics: PrometheusHandle,
         .route("/metrics", get(metrics_page))
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready_page))
+        .route("/canaryz", get(canary_page))
         .with_state(Admin { node, metrics });
     tokio::select! {
         result = async { axum::serve(listener, router).await } => {
@@ -49,7 +52,22 @@ pub async fn serve(node: Node, listener: TcpListener, metrics: PrometheusHandle,
 
 async fn metrics_page(State(admin): State<Admin>) -> Response {
     metrics_process::Collector::default().collect();
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], admin.metrics.render()).into_response()
+    let mut page = admin.metrics.render();
+    page.push_str(&crate::scrape::page(&admin.node));
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], page).into_response()
+}
+
+async fn canary_page(State(admin): State<Admin>) -> Response {
+    if admin.node.config().canary_interval.is_none() {
+        return "off\n".into_response();
+    }
+    let overdue = admin.node.overdue_canaries();
+    if overdue.is_empty() {
+        return "ok\n".into_response();
+    }
+    let text: String =
+        overdue.into_iter().map(|(partition, age)| format!("{}\n", canary_alarm(partition, age))).collect();
+    (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
 }
 
 async fn ready_page(State(admin): State<Admin>) -> Response {

@@ -21,6 +21,8 @@ enum Source {
 #[derive(Debug)]
 struct Virtual {
     now: Mutex<Reading>,
+    /// By the machine's own clock.
+    moved_at: Mutex<Instant>,
     moved: watch::Sender<()>,
 }
 
@@ -33,7 +35,8 @@ impl Clock {
     /// A clock that says `start` until it is advanced. Its monotonic side moves along with its wall side.
     pub fn standing_at(start: Timestamp) -> Clock {
         let now = Mutex::new(Reading { wall: start, mono: Duration::ZERO });
-        Clock(Source::Virtual(Arc::new(Virtual { now, moved: watch::Sender::new(()) })))
+        let moved_at = Mutex::new(Instant::now());
+        Clock(Source::Virtual(Arc::new(Virtual { now, moved_at, moved: watch::Sender::new(()) })))
     }
 
     /// A virtual clock that begins at the present.
@@ -64,6 +67,12 @@ impl Clock {
         self.read().mono
     }
 
+    /// How long a virtual clock has been standing, by the machine's own; `None` on a real one.
+    pub fn standing_for(&self) -> Option<Duration> {
+        let Source::Virtual(clock) = &self.0 else { return None };
+        Some(clock.moved_at.lock().expect("the clock's lock is never held over a panic").elapsed())
+    }
+
     /// Moves a virtual clock forward to a moment and wakes who sleeps by it; one in the past changes nothing. False on
     /// a real clock.
     pub fn advance_to(&self, to: Timestamp) -> bool {
@@ -72,6 +81,9 @@ impl Clock {
             let mut now = clock.now.lock().expect("the clock's lock is never held over a panic");
             let by = to.since(now.wall);
             *now = Reading { wall: now.wall.after(by), mono: now.mono + Duration::from_millis(by.as_millis()) };
+            if by > Delay::ZERO {
+                *clock.moved_at.lock().expect("the clock's lock is never held over a panic") = Instant::now();
+            }
         }
         clock.moved.send_replace(());
         true

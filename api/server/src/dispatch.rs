@@ -21,6 +21,7 @@ use scheduler::time::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
+use crate::canary;
 use crate::error::Error;
 use crate::feed::{Fed, Feed};
 use crate::leader_clock::LeaderClock;
@@ -188,6 +189,8 @@ struct Runner {
     dispatcher: Dispatcher,
     inbox: mpsc::Receiver<Event>,
     sessions: HashMap<SessionId, mpsc::UnboundedSender<Outbound>>,
+    /// The session that completes canaries: they are no part of what is measured of others.
+    canary: Option<SessionId>,
     calls: HashMap<u64, Call>,
     calls_made: u64,
     known: std::collections::HashSet<TopicId>,
@@ -208,6 +211,7 @@ impl Runner {
             dispatcher,
             inbox,
             sessions: HashMap::new(),
+            canary: None,
             calls: HashMap::new(),
             calls_made: 0,
             known: Default::default(),
@@ -330,7 +334,12 @@ impl Runner {
     fn perform(&mut self, action: Action, decisions: &mut FuturesUnordered<Deciding>) {
         match action {
             Action::Deliver { session, deliveries } => {
-                crate::metrics::delivered(self.context.clock.now(), &deliveries);
+                let now = self.context.clock.now();
+                if self.canary == Some(session) {
+                    crate::metrics::canaries_delivered(now, &deliveries);
+                } else {
+                    crate::metrics::delivered(now, &deliveries);
+                }
                 if let Some(outbound) = self.sessions.get(&session)
                     && outbound.send(Outbound::Deliveries(deliveries)).is_err()
                 {
@@ -346,7 +355,11 @@ impl Runner {
                     .push(Box::pin(async move { Decided { ticket, decision: decision(proposed).await, may_end } }));
             }
             Action::Results { to: Origin::Session(session), results } => {
-                crate::metrics::outcomes(&results);
+                if self.canary == Some(session) {
+                    crate::metrics::canaries_completed(&results);
+                } else {
+                    crate::metrics::outcomes(&results);
+                }
                 if let Some(outbound) = self.sessions.get(&session) {
                     let _ = outbound.send(Outbound::Results(results));
                 }
@@ -374,6 +387,7 @@ impl Runner {
         let now = self.context.clock.now();
         match event {
             Event::Open { hello, outbound, reply } => {
+                let is_canary = *hello.executor == *canary::EXECUTOR;
                 let rows = self.store()?.snapshot();
                 let welcome = self.dispatcher.open(now, hello, &Source(&SnapshotRows(&rows)))?;
                 if let Some(old) = welcome.replaced.and_then(|old| self.sessions.remove(&old)) {
@@ -382,6 +396,9 @@ impl Runner {
                 }
                 let session = welcome.session;
                 self.sessions.insert(session, outbound);
+                if is_canary {
+                    self.canary = Some(session);
+                }
                 if reply.send(welcome).is_err() {
                     self.sessions.remove(&session);
                     self.dispatcher.close(session);

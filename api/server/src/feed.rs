@@ -15,6 +15,7 @@ use scheduler::time::Timestamp;
 use scheduler::wheel::{Split, Wheel};
 use tokio::sync::{mpsc, watch};
 
+use crate::canary;
 use crate::machine::Rows;
 use crate::recount::{Recount, Recounter};
 
@@ -219,9 +220,13 @@ impl Feed {
         }
     }
 
-    /// Triggers due later than the watermark, all lanes together.
+    /// Triggers due later than the watermark, all lanes together, canaries left out.
     pub fn pending(&self) -> u64 {
-        self.lock().wheel.pending()
+        let inner = self.lock();
+        let own = inner.topics.iter().find(|topic| canary::is_own(topic)).map(|topic| topic.id);
+        let lanes = inner.wheel.pending_by_lane();
+        let own: u64 = lanes.iter().filter(|(lane, _)| Some(lane.topic()) == own).map(|(_, count)| count).sum();
+        inner.wheel.pending().saturating_sub(own)
     }
 
     /// This partition's share of a forecast, the topics by their numbers here, and the rows it was taken from. `None`

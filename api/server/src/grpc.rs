@@ -15,6 +15,7 @@ use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tonic_health::ServingStatus;
 
+use crate::canary;
 use crate::node::Node;
 use crate::services::Services;
 
@@ -71,7 +72,12 @@ pub async fn serve(node: Node, listener: TcpListener, closing: CancellationToken
 }
 
 /// The process as a whole serves; scheduling needs a leader of every partition, executing at least one known leader.
+///
+/// Canaries have names of their own: one that is overdue is a reason to wake somebody, not to restart a process or to send
+/// clients elsewhere, who would be no better off there.
 async fn report_health(node: Node, reporter: tonic_health::server::HealthReporter) {
+    let canaries = node.config().canary_interval.is_some();
+    let mut told: Vec<Option<bool>> = vec![None; node.partitions().len()];
     let of = |serves: bool| if serves { ServingStatus::Serving } else { ServingStatus::NotServing };
     loop {
         let ready = node.is_ready();
@@ -82,6 +88,16 @@ async fn report_health(node: Node, reporter: tonic_health::server::HealthReporte
         reporter.set_service_status("bosingak.v1.DeadLetterService", of(ready)).await;
         reporter.set_service_status("bosingak.v1.ExecutorService", of(some)).await;
         reporter.set_service_status("bosingak.admin.v1.ClusterService", ServingStatus::Serving).await;
+        if canaries {
+            let overdue = node.overdue_canaries();
+            reporter.set_service_status(canary::TOPIC, of(overdue.is_empty())).await;
+            for (partition, told) in told.iter_mut().enumerate() {
+                let well = !overdue.iter().any(|(number, _)| *number as usize == partition);
+                if told.replace(well) != Some(well) {
+                    reporter.set_service_status(format!("{}.{partition}", canary::TOPIC), of(well)).await;
+                }
+            }
+        }
         tokio::time::sleep(HEALTH_EVERY).await;
     }
 }

@@ -1,6 +1,7 @@
 //! The service: gRPC in front, the composed state machine behind, and the clock.
 
 pub mod admin;
+pub mod canary;
 pub mod clock;
 pub mod config;
 pub mod convert;
@@ -23,6 +24,7 @@ pub mod proposer;
 pub mod recount;
 pub mod routing;
 pub mod rows;
+pub mod scrape;
 pub mod services;
 pub mod status;
 mod text;

@@ -17,6 +17,11 @@ use crate::dispatch::lateness;
 /// How long after its due time a trigger was handed out (`stage="dispatched"`) or its completion durable
 /// (`stage="acked"`). First attempts only.
 pub const LATENESS: &str = "bosingak_trigger_lateness_seconds";
+/// The same of canaries, which are in no other figure of triggers, deliveries and executors.
+pub const CANARY_LATENESS: &str = "bosingak_canary_lateness_seconds";
+/// Seconds since the newest canary that came through was due, or since the term began if none has in it, by `partition`;
+/// only of partitions led here. See [`crate::scrape`].
+pub const CANARY_AGE: &str = "bosingak_canary_age_seconds";
 /// Triggers handed out under a lease.
 pub const DELIVERIES: &str = "bosingak_deliveries_total";
 /// Deliveries of second and later attempts.
@@ -106,6 +111,7 @@ pub fn install(cluster: &str, node: u64) -> Result<PrometheusHandle, String> {
         .add_global_label("cluster", cluster)
         .add_global_label("node", node.to_string())
         .set_buckets_for_metric(Matcher::Full(LATENESS.into()), LATENESS_BUCKETS)
+        .and_then(|builder| builder.set_buckets_for_metric(Matcher::Full(CANARY_LATENESS.into()), LATENESS_BUCKETS))
         .and_then(|builder| builder.set_buckets_for_metric(Matcher::Full(CALL_SECONDS.into()), CALL_BUCKETS))
         .and_then(|builder| builder.set_buckets_for_metric(Matcher::Suffix("_seconds".into()), DISK_BUCKETS))
         .and_then(|builder| builder.set_buckets(COUNT_BUCKETS))
@@ -121,6 +127,7 @@ pub fn install(cluster: &str, node: u64) -> Result<PrometheusHandle, String> {
 fn describe() {
     let seconds = [
         (LATENESS, "How long after its due time a trigger was handed out or its completion durable; first attempts"),
+        (CANARY_LATENESS, "How long after its due time a canary was handed out or its completion durable"),
         (PROPOSAL_SECONDS, "From handing an entry to raft until it was applied here"),
         (APPLY_SECONDS, "Applying the entries of one batch, without writing them"),
         (RECOUNT_SECONDS, "Counting the rows of a coarse slot of the wheel"),
@@ -238,6 +245,22 @@ pub fn delivered(now: Timestamp, deliveries: &[Delivery]) {
     }
     if again > 0 {
         counter!(REDELIVERIES).increment(again);
+    }
+}
+
+/// Canaries were handed out.
+pub fn canaries_delivered(now: Timestamp, deliveries: &[Delivery]) {
+    let late = histogram!(CANARY_LATENESS, "stage" => "dispatched");
+    for delivery in deliveries.iter().filter(|delivery| delivery.row.attempt == 1) {
+        late.record(lateness(now, delivery.row.position.due));
+    }
+}
+
+/// Canaries were completed.
+pub fn canaries_completed(results: &[OutcomeResult]) {
+    let late = histogram!(CANARY_LATENESS, "stage" => "acked");
+    for receipt in results.iter().filter_map(|result| result.receipt.as_ref()) {
+        late.record(lateness(receipt.decided, receipt.due));
     }
 }
 

@@ -20,7 +20,7 @@ use crate::local_time::Zones;
 use crate::machine::Adapter;
 use crate::partition::Partition;
 use crate::recount::Recounter;
-use crate::{admin, grpc, peers, routing, services};
+use crate::{admin, canary, grpc, peers, routing, services};
 
 /// How often figures that nobody pushes are collected.
 const FIGURES_EVERY: Duration = Duration::from_secs(2);
@@ -192,9 +192,16 @@ impl Node {
         }
     }
 
+    /// Partitions whose canary is overdue, and since when the newest one that came through was due.
+    pub fn overdue_canaries(&self) -> Vec<(u32, Duration)> {
+        let overdue = |partition: &Partition| Some((partition.number(), partition.canary_overdue()?));
+        self.partitions().iter().filter_map(overdue).collect()
+    }
+
     /// Problems in plain words, worst first.
     pub fn alarms(&self) -> Vec<String> {
-        let mut alarms = Vec::new();
+        let mut alarms: Vec<String> =
+            self.overdue_canaries().into_iter().map(|(partition, age)| canary_alarm(partition, age)).collect();
         for status in self.0.raft.status() {
             let partition = status.partition;
             if let raft::Health::Halted(reason) = &status.health {
@@ -223,6 +230,11 @@ impl Node {
         }
         alarms
     }
+}
+
+/// What is said of a canary that is overdue.
+pub fn canary_alarm(partition: u32, age: Duration) -> String {
+    format!("partition {partition} may not be firing: no canary came through for {} s", age.as_secs())
 }
 
 /// A node that serves.
@@ -264,9 +276,7 @@ impl Server {
             .groups()
             .iter()
             .zip(feeds)
-            .map(|(group, feed)| {
-                Partition::new(me.node, group.clone(), feed, config.proposer, disk.clone(), clock.clone())
-            })
+            .map(|(group, feed)| Partition::new(me.node, group.clone(), feed, &config, disk.clone(), clock.clone()))
             .collect();
         raft.set_call_handler(peers::Answerer::new(clock.clone(), partitions.clone()));
         let node = Node(Arc::new(Shared {
@@ -439,9 +449,9 @@ async fn figures(node: Node) {
                     && let Ok(status) = status.await
                 {
                     let now = node.clock().wall();
-                    executors = status.sessions.len();
-                    held = status.held;
-                    for lane in &status.lanes {
+                    executors = status.sessions.iter().filter(|session| !canary::is_session(session)).count();
+                    for lane in status.lanes.iter().filter(|lane| *lane.namespace != *canary::NAMESPACE) {
+                        held += lane.held;
                         ready += lane.ready + lane.held;
                         if let Some(cause) = lane.cause {
                             // At least one where rows were not read yet.

@@ -14,8 +14,9 @@ use scheduler::store::Read;
 use scheduler::time::Timestamp;
 use tokio::sync::{oneshot, watch};
 
+use crate::canary::{self, Canary};
 use crate::clock::Clock;
-use crate::config::ProposerConfig;
+use crate::config::Config;
 use crate::convert;
 use crate::disk::DiskGuard;
 use crate::dispatch;
@@ -51,6 +52,9 @@ struct Shared {
     /// Present while this node leads and is ready.
     dispatcher: watch::Sender<Option<dispatch::Handle>>,
     leader_clock: Mutex<Option<Arc<LeaderClock>>>,
+    canary: Canary,
+    /// Partitions of the cluster.
+    partitions: u32,
     /// The newest reading of each other node's clock.
     samples: Mutex<BTreeMap<u64, Sample>>,
 }
@@ -61,7 +65,7 @@ impl Partition {
         node: u64,
         group: raft::Group<Adapter>,
         feed: Arc<Feed>,
-        config: ProposerConfig,
+        config: &Config,
         disk: DiskGuard,
         clock: Clock,
     ) -> Partition {
@@ -69,7 +73,9 @@ impl Partition {
         Partition(Arc::new(Shared {
             node,
             number,
-            proposer: Proposer::new(number, config, disk),
+            proposer: Proposer::new(number, config.proposer, disk),
+            canary: Canary::new(config.canary_interval, clock.clone()),
+            partitions: config.partitions,
             group,
             feed,
             clock,
@@ -166,6 +172,31 @@ impl Partition {
     /// Why time is held, when it is.
     pub fn clock_hold(&self) -> Option<String> {
         self.leader_clock().and_then(|clock| clock.alarm())
+    }
+
+    /// How long ago the newest canary that came through was due, or the leader's term began. Of a partition led elsewhere, as
+    /// its leader told last; `None` where there are none, or nobody tells.
+    pub fn canary_age(&self) -> Option<Duration> {
+        // Nodes on a virtual clock ask nobody for the time, and with it for canaries.
+        let told = !self.0.clock.is_virtual() && self.0.group.store().is_some();
+        if told || self.leads() { self.0.canary.age() } else { None }
+    }
+
+    /// Its age, when it is so great that triggers may not be firing.
+    pub fn canary_overdue(&self) -> Option<Duration> {
+        self.canary_age().filter(|age| self.0.canary.age_max().is_some_and(|age_max| *age > age_max))
+    }
+
+    /// Another node, which leads, told the age of its canary at this moment of the monotonic clock.
+    pub fn told_canary(&self, age: Duration, at: Duration) {
+        if !self.leads() {
+            self.0.canary.told(age, at);
+        }
+    }
+
+    /// Whether this node leads it.
+    pub fn leads(&self) -> bool {
+        self.0.proposer.is_leading()
     }
 
     /// Accepts this node's clock.
@@ -275,6 +306,7 @@ impl Partition {
             crate::metrics::leader_changed();
             if now.we_lead {
                 tracing::info!(partition = self.0.number, term = now.term, "leads");
+                self.0.canary.begin();
                 self.0.proposer.lead();
                 self.0.leadership.send_replace(now.clone());
                 let ended = async {
@@ -370,7 +402,15 @@ impl Partition {
             // A second one in this term would count its tokens from the start again.
             self.give_up(term).await
         };
-        tokio::join!(propose, dispatch);
+        let canary = canary::Term {
+            partition: (self.0.number, self.0.partitions),
+            canary: &self.0.canary,
+            proposer: &self.0.proposer,
+            feed: &self.0.feed,
+            clock: &clock,
+            dispatcher: self.0.dispatcher.subscribe(),
+        };
+        tokio::join!(propose, dispatch, canary.run());
     }
 
     /// Somebody else shall lead, or this node in a new term; until dropped.

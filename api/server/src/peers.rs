@@ -1,4 +1,4 @@
-//! What nodes ask each other beside raft: what time it is, and to propose settings of a topic.
+//! What nodes ask each other beside raft: what time it is and how their canaries are, and to propose settings of a topic.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +20,8 @@ const FRESH_FOR: Duration = Duration::from_secs(5);
 /// An answer that took longer says too little about the time.
 const ROUND_TRIP_MAX: Duration = Duration::from_millis(400);
 
-/// What a node asks, in the first byte. The answer to a question that is not known is an error, so that a newer node can ask an
+/// What a node asks, in the first byte. Answered with the time in eight bytes, and for each partition led there that has
+/// canaries its number and how old its canary is, in milliseconds, four bytes each. The answer to a question that is not known is an error, so that a newer node can ask an
 /// older one.
 const ASK_CLOCK: u8 = b'c';
 /// Then the partition in four bytes and the command.
@@ -36,6 +37,16 @@ impl Answerer {
     /// Answers by this clock, for these partitions.
     pub fn new(clock: Clock, partitions: Vec<Partition>) -> Arc<Answerer> {
         Arc::new(Answerer { clock, partitions })
+    }
+
+    fn clock_and_canaries(&self) -> Bytes {
+        let mut answer = self.clock.wall().as_millis().to_be_bytes().to_vec();
+        for partition in self.partitions.iter().filter(|partition| partition.leads()) {
+            let Some(age) = partition.canary_age() else { continue };
+            answer.extend(partition.number().to_be_bytes());
+            answer.extend(u32::try_from(age.as_millis()).unwrap_or(u32::MAX).to_be_bytes());
+        }
+        answer.into()
     }
 
     fn set_topic(&self, request: &[u8]) -> Result<(), String> {
@@ -58,7 +69,7 @@ pub fn set_topic(partition: u32, command: &SetTopic) -> Bytes {
 impl raft::CallHandler for Answerer {
     fn call(&self, _from: u64, request: Bytes) -> Result<Bytes, String> {
         match request.split_first() {
-            Some((&ASK_CLOCK, _)) => Ok(Bytes::copy_from_slice(&self.clock.wall().as_millis().to_be_bytes())),
+            Some((&ASK_CLOCK, _)) => Ok(self.clock_and_canaries()),
             Some((&ASK_SET_TOPIC, rest)) => self.set_topic(rest).map(|()| Bytes::new()),
             _ => Err(format!("unknown question of {} bytes", request.len())),
         }
@@ -82,12 +93,17 @@ pub async fn read_clocks(node: raft::Node<Adapter>, clock: Clock, partitions: Ve
                 let question = Bytes::from_static(&[ASK_CLOCK]);
                 let Ok(answer) = node.call(member.node, question, ROUND_TRIP_MAX).await else { return };
                 let round_trip = clock.mono().saturating_sub(before);
-                let Ok(ms) = <[u8; 8]>::try_from(&answer[..]) else { return };
+                let Some((ms, canaries)) = answer.split_first_chunk::<8>() else { return };
                 if round_trip > ROUND_TRIP_MAX {
                     return;
                 }
                 let sample =
-                    Sample { wall: Timestamp::from_millis(u64::from_be_bytes(ms)), mono: before + round_trip / 2 };
+                    Sample { wall: Timestamp::from_millis(u64::from_be_bytes(*ms)), mono: before + round_trip / 2 };
+                for (partition, age) in canaries_of(canaries) {
+                    if let Some(partition) = partitions.get(partition as usize) {
+                        partition.told_canary(age, sample.mono);
+                    }
+                }
                 let here = clock.wall();
                 let there = sample.wall.after(Delay::from_millis((round_trip / 2).as_millis() as u64));
                 let offset = there.as_millis() as f64 - here.as_millis() as f64;
@@ -98,4 +114,13 @@ pub async fn read_clocks(node: raft::Node<Adapter>, clock: Clock, partitions: Ve
             });
         }
     }
+}
+
+/// Partitions and the ages of their canaries.
+fn canaries_of(bytes: &[u8]) -> impl Iterator<Item = (u32, Duration)> + '_ {
+    let (records, _) = bytes.as_chunks::<8>();
+    records.iter().map(|record| {
+        let [a, b, c, d, e, f, g, h] = *record;
+        (u32::from_be_bytes([a, b, c, d]), Duration::from_millis(u32::from_be_bytes([e, f, g, h]).into()))
+    })
 }

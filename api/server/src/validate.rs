@@ -27,6 +27,9 @@ pub const EXECUTOR_CHARS_MAX: usize = 128;
 /// Most topics an executor asks for.
 pub const EXECUTOR_TOPICS_MAX: usize = 64;
 
+/// Ids, topics and executors whose names begin with this are the server's own.
+pub const RESERVED: &str = "bosingak.";
+
 /// What an empty namespace means.
 pub const DEFAULT_NAMESPACE: &str = "default";
 
@@ -99,6 +102,13 @@ impl Violations {
         });
     }
 
+    /// Refuses a name that is the server's own.
+    pub fn not_reserved(&mut self, field: &str, name: &str) {
+        self.require(!name.starts_with(RESERVED), field, || {
+            format!("expected a name that does not begin with {RESERVED}, which is reserved, got {}", shown(name))
+        });
+    }
+
     /// Checks a shard key; empty is fine, it means the id.
     pub fn shard_key(&mut self, field: &str, key: &str) {
         self.require(key.len() <= SHARD_KEY_BYTES_MAX, field, || {
@@ -134,6 +144,7 @@ impl Violations {
         self.require(fits && !executor.chars().any(char::is_control), field, || {
             format!("expected 1 to {EXECUTOR_CHARS_MAX} characters, got {}", shown(executor))
         });
+        self.not_reserved(field, executor);
     }
 
     /// Checks the topics an executor asks for.
@@ -143,6 +154,7 @@ impl Violations {
         });
         for (i, topic) in topics.iter().enumerate().take(EXECUTOR_TOPICS_MAX) {
             self.topic(&format!("{field}[{i}]"), topic);
+            self.not_reserved(&format!("{field}[{i}]"), topic);
         }
     }
 
@@ -220,6 +232,19 @@ mod tests {
             assert_eq!(fields(|v| drop(v.namespace("namespace", namespace.into()))), ["items[3].namespace"]);
         }
         assert_eq!(Violations::new().namespace("namespace", String::new()), "default");
+    }
+
+    /// Turns red when `not_reserved` compares the whole name with the prefix.
+    #[test]
+    fn the_servers_own_names_are_refused() {
+        let canary = "bosingak.canary";
+        assert_eq!(fields(|v| v.not_reserved("topic", canary)), ["items[3].topic"]);
+        assert_eq!(fields(|v| v.executor("executor", canary)), ["items[3].executor"]);
+        let topics = ["mine".to_owned(), canary.to_owned()];
+        assert_eq!(fields(|v| v.executor_topics("topics", &topics)), ["items[3].topics[1]"]);
+        for name in ["bosingak", "bosingak-mine", "my.bosingak.canary"] {
+            assert!(fields(|v| v.not_reserved("topic", name)).is_empty(), "{name}");
+        }
     }
 
     #[test]

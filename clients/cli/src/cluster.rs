@@ -178,6 +178,7 @@ fn partitions(status: &StatusResponse) -> Table {
         "FIRED",
         "IN FLIGHT",
         "DEAD",
+        "CANARY",
         "CLOCK",
     ]);
     for partition in &status.partitions {
@@ -202,10 +203,20 @@ fn partitions(status: &StatusResponse) -> Table {
             partition.fired.to_string(),
             partition.in_flight.to_string(),
             partition.dead_lettered.to_string(),
+            canary(partition),
             clock,
         ]);
     }
     table
+}
+
+/// How old the canary of a partition is.
+fn canary(partition: &PartitionStatus) -> String {
+    let age = partition.canary_age.as_ref().map(|age| format!("{}s", age.seconds));
+    match (age, partition.canary_overdue) {
+        (Some(age), true) => format!("OVERDUE:{age}"),
+        (age, _) => age.unwrap_or_default(),
+    }
 }
 
 /// Executors for people; also of `bosingak executor list`.

@@ -260,7 +260,7 @@ fn cluster_status_is_one_screen_with_the_worst_first() {
     let output = run(&["cluster", "status"]);
     let stdout = text(&output.stdout);
     assert!(stdout.starts_with("cluster demo: 1 alarms"), "{stdout}");
-    for said in ["! node 3 is unreachable", "UNREACHABLE", "99/100", "3:12", "e-1"] {
+    for said in ["! node 3 is unreachable", "UNREACHABLE", "99/100", "3:12", "OVERDUE:41s", "e-1"] {
         assert!(stdout.contains(said), "{said}: {stdout}");
     }
     assert!(stdout.lines().count() <= 24, "{stdout}");

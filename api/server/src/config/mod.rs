@@ -101,6 +101,8 @@ pub struct Config {
     pub connection_age_max: Option<Duration>,
     /// `clock.kind` is "virtual".
     pub virtual_clock: bool,
+    /// `canary.interval`; `None` is never.
+    pub canary_interval: Option<Duration>,
     /// `shutdown.grace`.
     pub shutdown_grace: Duration,
     /// `log.format` is "json".
@@ -178,6 +180,10 @@ impl Config {
             return Err(values.refuse("clock.kind", expected.into()));
         }
         let connection_age_max = values.duration("limits.connection_age_max")?;
+        let canary_interval = values.duration("canary.interval")?;
+        if !canary_interval.is_zero() && canary_interval < Duration::from_secs(1) {
+            return Err(values.refuse("canary.interval", "\"0ms\" for never, or from 1s to 10m".into()));
+        }
         Ok(Config {
             node,
             data: values.text("node.data")?.into(),
@@ -206,6 +212,7 @@ impl Config {
             message_bytes_max: values.size("limits.message_bytes_max")? as usize,
             connection_age_max: Some(connection_age_max).filter(|age| !age.is_zero()),
             virtual_clock: values.text("clock.kind")? == "virtual",
+            canary_interval: Some(canary_interval).filter(|interval| !interval.is_zero()),
             shutdown_grace: values.duration("shutdown.grace")?,
             log_json: values.text("log.format")? == "json",
             log_filter: values.text("log.filter")?,
@@ -291,6 +298,9 @@ mod tests {
         assert!(error.contains("did you mean raft.heartbeat?"), "{error}");
         let error = config("[raft]\nelection_min = \"690ms\"\n").expect_err("refused").to_string();
         assert!(error.contains("two and a half times raft.heartbeat, 700ms"), "{error}");
+        let error = config("[canary]\ninterval = \"999ms\"\n").expect_err("refused").to_string();
+        assert!(error.contains("from 1s to 10m"), "{error}");
+        assert_eq!(config("[canary]\ninterval = \"0ms\"\n").expect("allowed").canary_interval, None);
         let error = config("[node]\nid = 0\n").expect_err("refused").to_string();
         assert!(error.contains("from 1 to 2147483647"), "{error}");
         let error = config("[node\n").expect_err("refused").to_string();

@@ -103,7 +103,7 @@ pub const OPTIONS: &[Opt] = &[
     Opt { key: "listen.peers", meaning: "where the other nodes call", kind: Kind::Address, default: "127.0.0.1:7301" },
     Opt {
         key: "listen.admin",
-        meaning: "where /metrics, /healthz and /readyz are",
+        meaning: "where /metrics, /healthz, /readyz and /canaryz are",
         kind: Kind::Address,
         default: "127.0.0.1:7302",
     },
@@ -202,6 +202,13 @@ pub const OPTIONS: &[Opt] = &[
         meaning: "\"virtual\" stands still until AdvanceClock moves it; for tests and trials only",
         kind: Kind::OneOf(&["real", "virtual"]),
         default: "real",
+    },
+    Opt {
+        key: "canary.interval",
+        meaning: "how often each partition sends a trigger of its own the whole way; 0ms: never, else at least 1s. The same on \
+                  all nodes",
+        kind: Kind::Duration(0, 600 * SECOND),
+        default: "10s",
     },
     Opt {
         key: "shutdown.grace",

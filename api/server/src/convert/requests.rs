@@ -43,7 +43,9 @@ pub fn schedule(request: v1::ScheduleRequest, zones: &Zones, prefix: &str) -> Re
     let namespace = v.namespace("namespace", request.namespace);
     let id = if request.id.is_empty() { uuid::Uuid::now_v7().to_string() } else { request.id };
     v.id("id", &id);
+    v.not_reserved("id", &id);
     v.topic("topic", &request.topic);
+    v.not_reserved("topic", &request.topic);
     v.shard_key("shard_key", &request.shard_key);
     v.payload("payload", &request.payload);
     v.labels("labels", &request.labels);
@@ -80,6 +82,7 @@ pub fn cancel(request: v1::CancelRequest, prefix: &str) -> Result<command::Cance
     let mut v = Violations::under(prefix);
     let namespace = v.namespace("namespace", request.namespace);
     v.id("id", &request.id);
+    v.not_reserved("id", &request.id);
     let request_id = v.request_id("request_id", &request.request_id);
     v.finish(command::Cancel {
         namespace,
@@ -98,6 +101,7 @@ pub fn reschedule(request: v1::RescheduleRequest, zones: &Zones) -> Result<comma
     let mut v = Violations::new();
     let namespace = v.namespace("namespace", request.namespace);
     v.id("id", &request.id);
+    v.not_reserved("id", &request.id);
     let request_id = v.request_id("request_id", &request.request_id);
     let (when, local) = when_of(&mut v, request.when, zones);
     v.finish(command::Reschedule {
@@ -119,6 +123,7 @@ pub fn run_now(request: v1::RunNowRequest) -> Result<command::RunNow, Error> {
     let mut v = Violations::new();
     let namespace = v.namespace("namespace", request.namespace);
     v.id("id", &request.id);
+    v.not_reserved("id", &request.id);
     let request_id = v.request_id("request_id", &request.request_id);
     v.finish(command::RunNow {
         namespace,
@@ -137,6 +142,7 @@ pub fn requeue(request: v1::RequeueDeadLetterRequest) -> Result<command::Requeue
     let mut v = Violations::new();
     let namespace = v.namespace("namespace", request.namespace);
     v.id("id", &request.id);
+    v.not_reserved("id", &request.id);
     let request_id = v.request_id("request_id", &request.request_id);
     v.finish(command::Requeue {
         namespace,
@@ -155,6 +161,7 @@ pub fn drop_letter(request: v1::DropDeadLetterRequest) -> Result<command::Drop, 
     let mut v = Violations::new();
     let namespace = v.namespace("namespace", request.namespace);
     v.id("id", &request.id);
+    v.not_reserved("id", &request.id);
     let request_id = v.request_id("request_id", &request.request_id);
     v.finish(command::Drop {
         namespace,

@@ -8,11 +8,12 @@ use proto::admin::v1::cluster_service_client::ClusterServiceClient;
 use proto::admin::v1::cluster_service_server::ClusterService;
 use scheduler::dispatcher::{self, Cause};
 use scheduler::read;
-use scheduler::time::Timestamp;
+use scheduler::time::{Delay, Timestamp};
 use tokio::sync::oneshot;
 use tonic::{Request, Response, Status};
 
 use super::{Call, Services, route};
+use crate::canary;
 use crate::convert::{self, Range};
 use crate::dispatch::Event;
 use crate::error::Error;
@@ -187,7 +188,8 @@ impl Services {
         for partition in self.node.partitions() {
             let dispatching = dispatching(partition).await;
             partitions.push(partition_status(partition, dispatching.as_ref())?);
-            executors.extend(dispatching.into_iter().flat_map(|status| status.sessions).map(|session| {
+            let sessions = dispatching.into_iter().flat_map(|status| status.sessions);
+            executors.extend(sessions.filter(|session| !canary::is_session(session)).map(|session| {
                 v1::ExecutorStatus {
                     executor: session.executor.to_string(),
                     partition: partition.number(),
@@ -312,6 +314,12 @@ async fn dispatching(partition: &Partition) -> Option<dispatcher::Status> {
     status.await.ok()
 }
 
+/// Deliveries under way, canaries left out.
+fn held(status: &dispatcher::Status) -> u64 {
+    let lanes = status.lanes.iter().filter(|lane| *lane.namespace != *canary::NAMESPACE);
+    lanes.map(|lane| lane.held as u64).sum()
+}
+
 fn partition_status(
     partition: &Partition,
     dispatching: Option<&dispatcher::Status>,
@@ -322,7 +330,7 @@ fn partition_status(
     if status.health == raft::Health::Running {
         let found = partition.read_local(|rows| {
             let mut sum = read::TopicCounts::default();
-            for topic in read::topics(rows)? {
+            for topic in read::topics(rows)?.iter().filter(|topic| !canary::is_own(topic)) {
                 let own = read::topic_counts(rows, topic.id)?;
                 sum.scheduled += own.scheduled;
                 sum.fired += own.fired + own.retrying;
@@ -358,9 +366,11 @@ fn partition_status(
         scheduled: counts.scheduled,
         fired: counts.fired,
         dead_lettered: counts.dead_lettered,
-        in_flight: dispatching.map_or(0, |status| status.held as u64),
+        in_flight: dispatching.map_or(0, held),
         lag,
         clock_hold: partition.clock_hold().unwrap_or_default(),
+        canary_age: partition.canary_age().map(|age| convert::delay(Delay::from_millis(age.as_millis() as u64))),
+        canary_overdue: partition.canary_overdue().is_some(),
     })
 }
 

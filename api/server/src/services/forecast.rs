@@ -6,6 +6,7 @@ use scheduler::read;
 use scheduler::time::{Delay, Timestamp};
 
 use super::Services;
+use crate::canary;
 use crate::convert::{self, Range};
 use crate::error::Error;
 use crate::feed::NextEntry;
@@ -62,6 +63,10 @@ impl Services {
                     let counts = read::count_dues(&rows, gap.from, gap.to)
                         .map_err(|error| Error::Internal(error.to_string()))?;
                     part.recounted(gap, counts.into_iter().map(|(due, lane, count)| (lane, due, count)));
+                }
+                let own = topics.iter().find(|topic| canary::is_own(topic));
+                if let Some(own) = own.filter(|_| topic.is_none()) {
+                    part.leave_out(own.id);
                 }
                 forecast.add(&part, |id| {
                     topics.iter().find(|topic| topic.id == id).map_or_else(String::new, |topic| topic.name.clone())

@@ -57,8 +57,9 @@ impl Services {
         if !message.id.is_empty() {
             v.id("id", &message.id);
         }
-        let mut query = query_of(&mut v, namespace.clone(), message.filter.unwrap_or_default());
+        let mut query = query_of(&mut v, namespace, message.filter.unwrap_or_default());
         query.limit = ROWS_AT_ONCE;
+        let namespace = query.namespace.clone();
         let places = parse_cursor(&message.cursor);
         v.require(places.is_some(), "cursor", || "expected the cursor of an earlier event".into());
         v.finish(())?;

@@ -1,5 +1,6 @@
 //! The server in the test's process, over its own gRPC port: one node, three nodes, the whole surface.
 
+mod canary;
 mod single_node;
 mod support;
 mod surface;

@@ -207,3 +207,14 @@ pub fn reason<T: std::fmt::Debug>(result: Result<T, tonic::Status>) -> (tonic::C
     let reason = server::status::reason_of(&status).unwrap_or_else(|| panic!("no reason in {status:?}"));
     (status.code(), reason)
 }
+
+/// A page over plain HTTP.
+pub async fn page(address: std::net::SocketAddr, path: &str) -> String {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut connection = tokio::net::TcpStream::connect(address).await.expect("connects");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
+    connection.write_all(request.as_bytes()).await.expect("writes");
+    let mut page = String::new();
+    within(connection.read_to_string(&mut page)).await.expect("reads");
+    page
+}

@@ -9,7 +9,7 @@ use proto::v1::topic_service_client::TopicServiceClient;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Code;
 
-use crate::support::{One, Work, after, reason, success, until, within};
+use crate::support::{One, Work, after, page, reason, success, until, within};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
@@ -349,30 +349,20 @@ async fn health_is_served_and_metrics_have_no_summaries() {
         })
         .await;
     }
-    let page = page(one.server.addresses().admin, "/metrics").await;
-    assert!(!page.contains(" summary\n"), "a summary cannot be added up over nodes");
+    let admin = one.server.addresses().admin;
+    let metrics = page(admin, "/metrics").await;
+    assert!(!metrics.contains(" summary\n"), "a summary cannot be added up over nodes");
     for name in
         ["bosingak_trigger_lateness_seconds_bucket", "bosingak_raft_proposal_seconds_bucket", "bosingak_calls_total"]
     {
-        assert!(page.contains(name), "{name} is missing");
+        assert!(metrics.contains(name), "{name} is missing");
     }
     for stage in ["dispatched", "acked"] {
-        assert!(page.contains(&format!("stage=\"{stage}\"")), "{stage}");
+        assert!(metrics.contains(&format!("stage=\"{stage}\"")), "{stage}");
     }
-    assert!(self::page(one.server.addresses().admin, "/readyz").await.ends_with("ready\n"));
-    assert!(self::page(one.server.addresses().admin, "/healthz").await.ends_with("ok\n"));
+    assert!(page(admin, "/readyz").await.ends_with("ready\n"));
+    assert!(page(admin, "/healthz").await.ends_with("ok\n"));
     one.stop().await;
-}
-
-/// A page over plain HTTP.
-async fn page(address: std::net::SocketAddr, path: &str) -> String {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let mut connection = tokio::net::TcpStream::connect(address).await.expect("connects");
-    let request = format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
-    connection.write_all(request.as_bytes()).await.expect("writes");
-    let mut page = String::new();
-    within(connection.read_to_string(&mut page)).await.expect("reads");
-    page
 }
 
 /// Red when the dispatcher is told an empty list of held leases.

@@ -376,6 +376,8 @@ impl ClusterService for Fake {
                 watermark: moment(1_802_530_800),
                 voters: vec![1, 2, 3],
                 lag: [(3, 12)].into(),
+                canary_age: Some(prost_types::Duration { seconds: 41, nanos: 0 }),
+                canary_overdue: true,
                 ..PartitionStatus::default()
             }],
             alarms: vec!["node 3 is unreachable".into()],

@@ -1,5 +1,6 @@
 //! End-to-end tests with real processes, by subject.
 
+mod canary;
 mod cli;
 mod data_directory;
 mod errors;
