@@ -17,13 +17,14 @@ use scheduler::lane::{Class, LaneId, Position, TopicId};
 use scheduler::read;
 use scheduler::reply::Effect;
 use scheduler::store::StoreError;
-use scheduler::time::Timestamp;
+use scheduler::time::{Delay, Timestamp};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::canary;
 use crate::error::Error;
 use crate::feed::{Fed, Feed};
+use crate::late::LateTriggers;
 use crate::leader_clock::LeaderClock;
 use crate::machine::{Adapter, Rows, SnapshotRows};
 use crate::proposer::Proposer;
@@ -138,6 +139,10 @@ pub struct Context {
     pub clock: Arc<LeaderClock>,
     /// Takes its proposals.
     pub proposer: Proposer,
+    /// From when on a trigger is late,
+    pub late_bound: Duration,
+    /// and who remembers it.
+    pub late: LateTriggers,
 }
 
 /// A running dispatcher. Dropping it stops it.
@@ -205,7 +210,12 @@ struct Call {
 
 impl Runner {
     fn new(context: Context, inbox: mpsc::Receiver<Event>) -> Runner {
-        let dispatcher = Dispatcher::new(Config::default(), context.term, context.clock.now());
+        let config = Config {
+            late_bound: Delay::from_millis(u64::try_from(context.late_bound.as_millis()).unwrap_or(u64::MAX)),
+            late_except: Some(canary::NAMESPACE.into()),
+            ..Config::default()
+        };
+        let dispatcher = Dispatcher::new(config, context.term, context.clock.now());
         Runner {
             context,
             dispatcher,
@@ -254,6 +264,10 @@ impl Runner {
                 }
                 for action in std::mem::take(&mut self.actions) {
                     self.perform(action, &mut decisions);
+                }
+                if let Some(noted) = self.dispatcher.take_noted() {
+                    crate::metrics::noted(&noted);
+                    self.context.late.remember(self.context.partition, noted.late);
                 }
             }
             let wake = self.dispatcher.next_wake();
@@ -440,7 +454,8 @@ impl Runner {
     fn take_in(&mut self, entries: Vec<Fed>) -> Result<(), StoreError> {
         let now = self.context.clock.now();
         let mut changed: Vec<TopicId> = Vec::new();
-        for Fed { watermark, lanes, effects, .. } in entries {
+        for Fed { index, watermark, lanes, effects } in entries {
+            self.dispatcher.entry_decided(now, index, watermark);
             for effect in &effects {
                 match effect {
                     Effect::LaneChanged { lane } => changed.push(lane.topic()),

@@ -12,6 +12,7 @@ pub mod error;
 pub mod feed;
 pub mod forward;
 pub mod grpc;
+pub mod late;
 pub mod leader_clock;
 pub mod local_time;
 pub mod logs;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use scheduler::dispatcher::{Cause, Delivery, OutcomeResult, Verdict};
+use scheduler::dispatcher::{Cause, Delivery, LateCause, Noted, OutcomeResult, Verdict};
 use scheduler::lane::Class;
 use scheduler::reply::Outcome;
 use scheduler::time::Timestamp;
@@ -22,6 +22,10 @@ pub const CANARY_LATENESS: &str = "bosingak_canary_lateness_seconds";
 /// Seconds since the newest canary that came through was due, or since the term began if none has in it, by `partition`;
 /// only of partitions led here. See [`crate::scrape`].
 pub const CANARY_AGE: &str = "bosingak_canary_age_seconds";
+/// Triggers first handed out, or completed, later than `late.bound` after their due time, by `cause`.
+pub const LATE: &str = "bosingak_late_triggers_total";
+/// Leases that ran out, or were given up because their executor came back without them.
+pub const LEASES_EXPIRED: &str = "bosingak_lease_expired_total";
 /// Triggers handed out under a lease.
 pub const DELIVERIES: &str = "bosingak_deliveries_total";
 /// Deliveries of second and later attempts.
@@ -138,6 +142,8 @@ fn describe() {
         describe_histogram!(name, Unit::Seconds, text);
     }
     let counters = [
+        (LATE, "Triggers first handed out, or completed, later than late.bound after their due time"),
+        (LEASES_EXPIRED, "Leases that ran out, or were given up because their executor came back without them"),
         (DELIVERIES, "Triggers handed out under a lease"),
         (REDELIVERIES, "Deliveries of second and later attempts"),
         (OUTCOMES, "Verdicts on outcomes that executors reported"),
@@ -155,6 +161,11 @@ fn describe() {
     for (name, text) in counters {
         describe_counter!(name, text);
     }
+    // There from the start, so that the first of a cause is an increase.
+    for cause in LateCause::ALL {
+        counter!(LATE, "cause" => cause.name()).increment(0);
+    }
+    counter!(LEASES_EXPIRED).increment(0);
     let gauges = [
         (PENDING, "Triggers waiting for their due time"),
         (HAS_LEADER, "1 where a leader is known"),
@@ -262,6 +273,14 @@ pub fn canaries_completed(results: &[OutcomeResult]) {
     for receipt in results.iter().filter_map(|result| result.receipt.as_ref()) {
         late.record(lateness(receipt.decided, receipt.due));
     }
+}
+
+/// What a dispatcher noted since it was asked last.
+pub fn noted(noted: &Noted) {
+    for (cause, count) in LateCause::ALL.into_iter().zip(noted.late_counts).filter(|(_, count)| *count > 0) {
+        counter!(LATE, "cause" => cause.name()).increment(count);
+    }
+    counter!(LEASES_EXPIRED).increment(noted.leases_expired);
 }
 
 /// Outcomes were decided.

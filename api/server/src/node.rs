@@ -16,6 +16,7 @@ use crate::disk::DiskGuard;
 use crate::error::Error;
 use crate::feed::Feed;
 use crate::forward::Forwarder;
+use crate::late::LateTriggers;
 use crate::local_time::Zones;
 use crate::machine::Adapter;
 use crate::partition::Partition;
@@ -89,6 +90,7 @@ struct Shared {
     partitions: Vec<Partition>,
     forwarder: Forwarder,
     disk: DiskGuard,
+    late: LateTriggers,
     draining: AtomicBool,
     stopping: CancellationToken,
     /// Nodes of the same process, this one among them: they share a virtual clock.
@@ -129,6 +131,11 @@ impl Node {
     /// Whether the disk has room.
     pub fn disk(&self) -> &DiskGuard {
         &self.0.disk
+    }
+
+    /// What was late most recently in the partitions led here.
+    pub fn late(&self) -> &LateTriggers {
+        &self.0.late
     }
 
     /// The partition a trigger lives in.
@@ -272,11 +279,15 @@ impl Server {
         .await?;
         let disk = DiskGuard::new(config.free_space_min_bytes);
         disk.measure(&config.data);
+        let late = LateTriggers::default();
         let partitions: Vec<Partition> = raft
             .groups()
             .iter()
             .zip(feeds)
-            .map(|(group, feed)| Partition::new(me.node, group.clone(), feed, &config, disk.clone(), clock.clone()))
+            .map(|(group, feed)| {
+                let (disk, late, clock) = (disk.clone(), late.clone(), clock.clone());
+                Partition::new(me.node, group.clone(), feed, &config, disk, late, clock)
+            })
             .collect();
         raft.set_call_handler(peers::Answerer::new(clock.clone(), partitions.clone()));
         let node = Node(Arc::new(Shared {
@@ -290,6 +301,7 @@ impl Server {
             raft,
             partitions,
             disk,
+            late,
         }));
 
         let serving = (TaskTracker::new(), CancellationToken::new());

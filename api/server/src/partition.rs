@@ -22,6 +22,7 @@ use crate::disk::DiskGuard;
 use crate::dispatch;
 use crate::error::Error;
 use crate::feed::Feed;
+use crate::late::LateTriggers;
 use crate::leader_clock::LeaderClock;
 use crate::machine::{Adapter, SnapshotRows};
 use crate::proposer::{Proposer, Term};
@@ -55,18 +56,21 @@ struct Shared {
     canary: Canary,
     /// Partitions of the cluster.
     partitions: u32,
+    late_bound: Duration,
+    late: LateTriggers,
     /// The newest reading of each other node's clock.
     samples: Mutex<BTreeMap<u64, Sample>>,
 }
 
 impl Partition {
-    /// Of this group on this node, which tells what it applied to `feed`.
+    /// Of this group on this node, which tells what it applied to `feed` and what was late to `late`.
     pub fn new(
         node: u64,
         group: raft::Group<Adapter>,
         feed: Arc<Feed>,
         config: &Config,
         disk: DiskGuard,
+        late: LateTriggers,
         clock: Clock,
     ) -> Partition {
         let number = group.partition();
@@ -76,6 +80,8 @@ impl Partition {
             proposer: Proposer::new(number, config.proposer, disk),
             canary: Canary::new(config.canary_interval, clock.clone()),
             partitions: config.partitions,
+            late_bound: config.late_bound,
+            late,
             group,
             feed,
             clock,
@@ -390,6 +396,8 @@ impl Partition {
                 feed: self.0.feed.clone(),
                 clock: clock.clone(),
                 proposer: self.0.proposer.clone(),
+                late_bound: self.0.late_bound,
+                late: self.0.late.clone(),
             };
             match dispatch::Running::start(context) {
                 Ok(started) => {

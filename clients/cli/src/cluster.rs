@@ -2,15 +2,16 @@
 
 use clap::Subcommand;
 use proto::admin::v1::{
-    AcceptClockRequest, AddNodeRequest, DrainNodeRequest, PartitionStatus, RemoveNodeRequest, StatusResponse,
-    TransferLeaderRequest,
+    AcceptClockRequest, AddNodeRequest, DrainNodeRequest, ListLateRequest, PartitionStatus, RemoveNodeRequest,
+    StatusResponse, TransferLeaderRequest,
 };
 
 use crate::confirm::Confirm;
 use crate::context::Context;
 use crate::failure::{Failure, PARTIAL};
-use crate::json::Named;
+use crate::json::{self, Named};
 use crate::moment;
+use crate::output::remark;
 use crate::table::{Table, clean};
 
 /// What can be done with a cluster.
@@ -18,6 +19,15 @@ use crate::table::{Table, clean};
 pub enum Verb {
     /// One screen: alarms, nodes, partitions, executors. Exit code 5 when there are alarms.
     Status,
+    /// The triggers that were late most recently, newest first, and why. Exit code 5 when a node did not answer.
+    Late {
+        /// Ask this node only; all of them otherwise.
+        #[arg(long, default_value_t = 0, hide_default_value = true, value_name = "NODE")]
+        node: u64,
+        /// At most this many, up to 10,000.
+        #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        limit: u32,
+    },
     /// Moves the leadership of a partition.
     TransferLeader {
         /// Which.
@@ -67,6 +77,7 @@ pub async fn run(context: &mut Context, verb: Verb) -> Result<u8, Failure> {
     let client = context.client.clone();
     match verb {
         Verb::Status => return status(context).await,
+        Verb::Late { node, limit } => return late(context, node, limit).await,
         Verb::TransferLeader { partition, to } => {
             let answer = client.transfer_leader(TransferLeaderRequest { partition, to }).await?;
             let text = format!("partition {partition} is led by node {} in term {}", answer.leader, answer.term);
@@ -208,6 +219,36 @@ fn partitions(status: &StatusResponse) -> Table {
         ]);
     }
     table
+}
+
+async fn late(context: &mut Context, node: u64, limit: u32) -> Result<u8, Failure> {
+    let answer = context.client.list_late(ListLateRequest { node, limit }).await?;
+    if context.out.is_json() {
+        let values: Result<Vec<_>, _> = answer.triggers.iter().map(json::value).collect();
+        context.out.list("triggers", values?, None)?;
+    } else {
+        let mut table =
+            Table::new(&["DUE", "LATE MS", "CAUSE", "DETAIL", "NAMESPACE", "TOPIC", "ID", "PARTITION", "NODE"]);
+        for trigger in &answer.triggers {
+            let late = trigger.late.as_ref().map_or(0, |late| late.seconds * 1_000 + i64::from(late.nanos / 1_000_000));
+            table.row([
+                moment::show(trigger.due),
+                late.to_string(),
+                trigger.cause().as_str_name().trim_start_matches("LATE_CAUSE_").to_owned(),
+                trigger.detail.clone(),
+                trigger.namespace.clone(),
+                trigger.topic.clone(),
+                trigger.id.clone(),
+                trigger.partition.to_string(),
+                trigger.node.to_string(),
+            ]);
+        }
+        context.out.table(&table)?;
+    }
+    for node in &answer.missing {
+        remark(context.out.format, &format!("node {node} did not answer: what it remembers is missing"));
+    }
+    Ok(if answer.missing.is_empty() { 0 } else { PARTIAL })
 }
 
 /// How old the canary of a partition is.

@@ -36,7 +36,7 @@ macro_rules! all_named {
 all_named!("bosingak.v1", v1: Trigger Receipt ScheduleRequest ScheduleResponse CancelResponse RescheduleResponse
     RunNowResponse WatchResponse ForecastResponse Topic RequeueDeadLetterResponse DropDeadLetterResponse Delivery);
 all_named!("bosingak.admin.v1", admin: StatusResponse TransferLeaderResponse AddNodeResponse RemoveNodeResponse
-    DrainNodeResponse AcceptClockResponse AdvanceClockResponse ExecutorStatus);
+    DrainNodeResponse AcceptClockResponse AdvanceClockResponse ExecutorStatus LateTrigger);
 
 /// A message as JSON. Fields at their default are there too, so that scripts need not guess; a payload that is text is
 /// also there as text.

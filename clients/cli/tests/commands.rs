@@ -70,6 +70,8 @@ const COMMANDS: &[(&str, &[&str], i32, &str)] = &[
     ("cluster transfer-leader", &["0", "--to", "2"], 0, "/leader"),
     ("cluster add-node", &["4", "--endpoint", "http://n:7300", "--peer-endpoint", "http://n:7301"], 0, "/partitions"),
     ("cluster remove-node", &["3", "-y"], 0, "/partitions"),
+    // A node did not answer.
+    ("cluster late", &[], 5, "/triggers/0/cause"),
     ("cluster drain", &["3"], 0, "/partitions"),
     ("cluster undrain", &["3"], 0, "/partitions"),
     ("cluster accept-clock", &["0", "-y"], 0, "/accepted"),
@@ -264,6 +266,27 @@ fn cluster_status_is_one_screen_with_the_worst_first() {
         assert!(stdout.contains(said), "{said}: {stdout}");
     }
     assert!(stdout.lines().count() <= 24, "{stdout}");
+}
+
+/// Turns red when the causes are not shown by name, or a node that did not answer is not mentioned.
+#[test]
+fn late_triggers_are_listed_with_their_causes() {
+    let output = run(&["cluster", "late"]);
+    let stdout = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(5), "a node is missing: {}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("node 3 did not answer"), "{}", text(&output.stderr));
+    let lines: Vec<&str> = stdout.lines().collect();
+    assert!(lines[1].contains("2500") && lines[1].contains("NO_LEADER") && lines[1].contains("g-2"), "{stdout}");
+    assert!(lines[2].contains("RATE_LIMIT") && lines[2].contains("paused"), "{stdout}");
+    let output = run(&["cluster", "late", "--node", "2", "--limit", "1", "-o", "jsonl"]);
+    let line: Value = serde_json::from_slice(&output.stdout).expect("one line of JSON");
+    assert_eq!(
+        (&line["id"], &line["cause"], &line["node"]),
+        (&"g-2".into(), &"LATE_CAUSE_NO_LEADER".into(), &"2".into())
+    );
+    let output = run(&["cluster", "late", "-o", "json"]);
+    let document: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(document["triggers"].as_array().map(Vec::len), Some(2));
 }
 
 #[test]

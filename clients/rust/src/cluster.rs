@@ -3,8 +3,8 @@
 use proto::admin::v1::cluster_service_client::ClusterServiceClient;
 use proto::admin::v1::{
     AcceptClockRequest, AcceptClockResponse, AddNodeRequest, AddNodeResponse, AdvanceClockRequest,
-    AdvanceClockResponse, DrainNodeRequest, DrainNodeResponse, RemoveNodeRequest, RemoveNodeResponse, StatusRequest,
-    StatusResponse, TransferLeaderRequest, TransferLeaderResponse,
+    AdvanceClockResponse, DrainNodeRequest, DrainNodeResponse, ListLateRequest, ListLateResponse, RemoveNodeRequest,
+    RemoveNodeResponse, StatusRequest, StatusResponse, TransferLeaderRequest, TransferLeaderResponse,
 };
 use tonic::transport::Channel;
 
@@ -21,6 +21,16 @@ impl Client {
         self.call(How::repeatable(), StatusRequest {}, |channel, request| async move {
             service(channel).status(request).await
         })
+        .await
+    }
+
+    /// The triggers that were late most recently, and why; of one node or of all.
+    pub async fn list_late(&self, request: ListLateRequest) -> Result<ListLateResponse, Error> {
+        self.call(
+            How::repeatable(),
+            request,
+            |channel, request| async move { service(channel).list_late(request).await },
+        )
         .await
     }
 

@@ -188,7 +188,13 @@ impl Dispatcher {
                 };
                 self.ready_bytes -= row.value.len();
                 taken += 1;
-                let overdue = visit.now.max(self.watermark).since(row.position.due);
+                let present = visit.now.max(self.watermark);
+                let overdue = present.since(row.position.due);
+                let is_late = row.attempt == 1 && self.lateness.is_late(overdue);
+                if is_late {
+                    let lane = &topic.lanes[place];
+                    self.lateness.late_delivery(&topic.info, &row, present, lane.behind, lane.cause);
+                }
                 if row.attempt == 1 && row.skip_when_later > Delay::ZERO && overdue > row.skip_when_later {
                     late.push((place, row));
                 } else {
@@ -200,7 +206,8 @@ impl Dispatcher {
                     let Some(open) = self.sessions.get_mut(&session) else {
                         continue;
                     };
-                    let held = held(topic, place, &row, token, &open.executor, session, open.poll, deadline);
+                    let mut held = held(topic, place, &row, token, &open.executor, session, open.poll, deadline);
+                    held.late = is_late;
                     topic.lanes[place].hold(row.position);
                     topic.working += 1;
                     self.leases.insert(held);
@@ -320,6 +327,7 @@ fn held(
         poll,
         deadline,
         phase: Phase::Working,
+        late: false,
     }
 }
 

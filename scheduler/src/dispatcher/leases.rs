@@ -29,6 +29,8 @@ pub(super) struct Held {
     pub poll: bool,
     pub deadline: Timestamp,
     pub phase: Phase,
+    /// It was handed out late, for the first time, and has been noted for that.
+    pub late: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -212,8 +214,10 @@ impl Dispatcher {
             attempt: held.attempt,
             executor: held.executor.to_string(),
         };
+        let session = held.session;
         self.expired_count += 1;
-        if let Some(session) = self.sessions.get_mut(&held.session) {
+        self.note_expired();
+        if let Some(session) = self.sessions.get_mut(&session) {
             session.expired += 1;
         }
         let retry = Retry { report: Some(report), error: why.to_owned(), retry_after_ms: 0, lease_expired: true };
@@ -294,6 +298,7 @@ mod tests {
             poll: false,
             deadline: Timestamp::from_millis(deadline),
             phase: Phase::Working,
+            late: false,
         }
     }
 

@@ -15,6 +15,7 @@
 mod assign;
 mod deliver;
 mod lanes;
+mod late;
 mod leases;
 mod limits;
 mod outcomes;
@@ -26,6 +27,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 pub use assign::{SHARDS, shard_of};
+pub use late::{FirstDelivery, Late, LateCause, Noted, cause_of_late_completion, cause_of_late_delivery};
 pub use status::{LaneStatus, SessionStatus, Status};
 pub use types::{
     Action, Cause, Config, Decision, Delivery, Done, Extended, HeldLease, Hello, Located, Marks, Origin, Outcome,
@@ -90,6 +92,7 @@ pub struct Dispatcher {
     /// When an executor without credit will have blocked others for too long.
     stall_at: Option<Timestamp>,
     ready_bytes: usize,
+    lateness: late::Lateness,
     /// Grows with every poll.
     round: u64,
 }
@@ -138,6 +141,7 @@ impl Dispatcher {
     pub fn new(config: Config, term: Term, now: Timestamp) -> Self {
         Dispatcher {
             grace_end: now.after(config.grace),
+            lateness: late::Lateness::new(&config, term, now),
             config,
             watermark: term.watermark,
             term,

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::Dispatcher;
+use super::late::About;
 use super::leases::Phase;
 use super::types::{Action, Decision, Done, Origin, Outcome, OutcomeResult, Ticket, Verdict};
 use crate::command::{Complete, Fail, Kind, Report, Retry, Token};
@@ -30,7 +31,7 @@ pub(super) enum Proposal {
     /// Merged successes of a lane, in order.
     Run { lane: LaneId, successes: Vec<Reported> },
     /// One command, maybe about a row that is held, maybe with somebody waiting.
-    Single { command: Box<Kind>, held: Option<Generation>, to: Option<(Origin, u64)> },
+    Single { command: Box<Kind>, held: Option<Generation>, about: Option<About>, to: Option<(Origin, u64)> },
     /// Rows of a limited lane that may fire.
     Release { lane: LaneId, count: u64 },
     /// A lane's floor.
@@ -108,8 +109,11 @@ impl Dispatcher {
         };
         match proposal {
             Proposal::Run { lane, successes } => self.decided_run(now, lane, successes, index, time, &reply),
-            Proposal::Single { command, held, to } => {
+            Proposal::Single { command, held, about, to } => {
                 self.undecided -= 1;
+                if let (Some(about), Reply::Decided(receipt)) = (about, &reply) {
+                    self.decided_alone(about, &command, receipt);
+                }
                 let ended = matches!(reply, Reply::Decided(_) | Reply::Ended(_));
                 // A success whose business command was refused: nothing happened, and what now is the executor's to say.
                 let refused = matches!(&reply, Reply::Refused(refusal) if *refusal != Refusal::NotFound);
@@ -142,6 +146,20 @@ impl Dispatcher {
         }
     }
 
+    /// Notes what the end of an attempt says about lateness.
+    fn decided_alone(&mut self, about: About, command: &Kind, receipt: &Receipt) {
+        let generation = receipt.generation;
+        match (receipt.outcome, command) {
+            (reply::Outcome::Completed, Kind::Complete(Complete { report: Some(report), .. })) => {
+                self.completed_alone(about, &report.id, generation, receipt.due, receipt.decided);
+            }
+            (reply::Outcome::Retrying, Kind::Retry(retry)) => {
+                self.attempt_failed(about, generation, retry.lease_expired);
+            }
+            _ => self.gave_up(generation),
+        }
+    }
+
     fn decided_run(
         &mut self,
         now: Timestamp,
@@ -156,12 +174,19 @@ impl Dispatcher {
         let Reply::RunDecided { rejected } = reply else {
             return self.refused_run(now, id, successes, reply);
         };
-        if let Some(lane) = self.topics.get_mut(&id.topic()).and_then(|topic| topic.lane_mut(id)) {
-            lane.runs -= 1;
-            lane.ended += successes.len() as u64;
-            for Reported { success, .. } in &successes {
-                if self.leases.remove_at(id, success.position).is_some() {
-                    lane.held.remove(&success.position);
+        if let Some(topic) = self.topics.get_mut(&id.topic()) {
+            let info = topic.info.clone();
+            if let Some(lane) = topic.lane_mut(id) {
+                lane.runs -= 1;
+                lane.ended += successes.len() as u64;
+                for Reported { success: Success { position, .. }, .. } in &successes {
+                    if let Some(held) = self.leases.remove_at(id, *position) {
+                        lane.held.remove(position);
+                        let is_late = self.lateness.is_late(time.since(position.due)) && !held.late;
+                        if is_late && rejected.binary_search(position).is_err() {
+                            self.lateness.late_completion(&info, held.id, position.due, time, "slow");
+                        }
+                    }
                 }
             }
         }
@@ -270,7 +295,8 @@ impl Dispatcher {
 
     pub(super) fn propose_single(&mut self, command: Kind, held: Option<Generation>, to: Option<(Origin, u64)>) {
         self.undecided += 1;
-        self.propose(command.clone(), Proposal::Single { command: Box::new(command), held, to });
+        let about = held.and_then(|generation| self.leases.get(generation)).map(About::of);
+        self.propose(command.clone(), Proposal::Single { command: Box::new(command), held, about, to });
     }
 
     pub(super) fn propose(&mut self, command: Kind, proposal: Proposal) {

@@ -181,6 +181,8 @@ impl Dispatcher {
             poll,
             deadline,
             phase: Phase::Working,
+            // What the leader before noted of it is gone with its term.
+            late: false,
         });
         if let Some(session) = self.sessions.get_mut(&session) {
             session.in_flight += 1;

@@ -45,6 +45,10 @@ pub struct Config {
     pub stall: Delay,
     /// Before a command that could not be proposed is proposed again. Default 100 ms.
     pub propose_again: Delay,
+    /// A trigger first handed out, or completed, later than this after its due time is noted as late. Default 1 s.
+    pub late_bound: Delay,
+    /// Namespace of which nothing is noted. Default none.
+    pub late_except: Option<Arc<str>>,
 }
 
 impl Default for Config {
@@ -65,6 +69,8 @@ impl Default for Config {
             floor_rows: 4_096,
             stall: Delay::from_secs(1),
             propose_again: Delay::from_millis(100),
+            late_bound: Delay::from_secs(1),
+            late_except: None,
         }
     }
 }

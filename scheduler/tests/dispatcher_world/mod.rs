@@ -32,6 +32,8 @@ pub struct Live {
     pub namespace: Arc<str>,
     pub id: Arc<str>,
     pub shard: u16,
+    /// Of the first attempt.
+    pub due: Timestamp,
     /// Attempts made.
     pub attempt: u32,
     pub skip_when_later: Delay,
@@ -132,10 +134,10 @@ impl Store {
                 let Some((lane, position)) = self.find(report) else {
                     return self.ended(report);
                 };
-                self.rows.remove(&(lane, position));
+                let due = self.rows.remove(&(lane, position)).map_or(position.due, |live| live.due);
                 self.completed.push(position.generation);
                 effects.push(Effect::Ended { lane, position });
-                Reply::Decided(self.receipt(position, reply::Outcome::Completed, report))
+                Reply::Decided(Receipt { due, ..self.receipt(position, reply::Outcome::Completed, report) })
             }
             Kind::Retry(retry) if retry.error.as_bytes() == REFUSED => Reply::Superseded,
             Kind::Retry(retry) => self.failed(retry.report.as_ref().unwrap(), false, effects),
@@ -375,7 +377,7 @@ impl World {
         let namespace = self.store.topics[topic.0 as usize].namespace.clone();
         let key = if shard_key.is_empty() { id } else { shard_key };
         let shard = shard_of(key.as_bytes());
-        let live = Live { namespace, id: id.into(), shard, attempt: 0, skip_when_later, bytes };
+        let live = Live { namespace, id: id.into(), shard, due, attempt: 0, skip_when_later, bytes };
         self.store.rows.insert((lane, position), live);
         self.d.effects(self.now, &[Effect::Inserted { lane, position }]);
         generation

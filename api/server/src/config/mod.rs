@@ -103,6 +103,8 @@ pub struct Config {
     pub virtual_clock: bool,
     /// `canary.interval`; `None` is never.
     pub canary_interval: Option<Duration>,
+    /// `late.bound`.
+    pub late_bound: Duration,
     /// `shutdown.grace`.
     pub shutdown_grace: Duration,
     /// `log.format` is "json".
@@ -213,6 +215,7 @@ impl Config {
             connection_age_max: Some(connection_age_max).filter(|age| !age.is_zero()),
             virtual_clock: values.text("clock.kind")? == "virtual",
             canary_interval: Some(canary_interval).filter(|interval| !interval.is_zero()),
+            late_bound: values.duration("late.bound")?,
             shutdown_grace: values.duration("shutdown.grace")?,
             log_json: values.text("log.format")? == "json",
             log_filter: values.text("log.filter")?,

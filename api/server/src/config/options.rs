@@ -211,6 +211,12 @@ pub const OPTIONS: &[Opt] = &[
         default: "10s",
     },
     Opt {
+        key: "late.bound",
+        meaning: "a trigger handed out, or completed, later than this after its due time counts as late, with the cause",
+        kind: Kind::Duration(10, 3_600 * SECOND),
+        default: "1s",
+    },
+    Opt {
         key: "shutdown.grace",
         meaning: "how long a stopping node hands over leadership and finishes calls",
         kind: Kind::Duration(0, 600 * SECOND),

@@ -15,4 +15,4 @@ pub use requests::{
 pub use scalars::{Range, delay, delay_of, moment, moment_of, token, token_of};
 pub use topics::topic;
 pub use trigger::trigger;
-pub use views::{local_time, receipt, schedule_response};
+pub use views::{late_trigger, local_time, receipt, schedule_response};

@@ -1,10 +1,12 @@
 //! What the core knows becomes an answer here.
 
+use proto::admin::v1 as admin;
 use proto::v1;
 use scheduler::command;
+use scheduler::dispatcher::{Late, LateCause};
 use scheduler::reply::{Outcome, Receipt};
 
-use super::scalars::{moment, token};
+use super::scalars::{delay, moment, token};
 
 /// A receipt.
 pub fn receipt(partition: u32, receipt: &Receipt) -> v1::Receipt {
@@ -20,6 +22,30 @@ pub fn receipt(partition: u32, receipt: &Receipt) -> v1::Receipt {
         executor: receipt.executor.clone(),
         attempt: receipt.attempt,
         token: receipt.token.map(token),
+    }
+}
+
+/// A trigger that was late in a partition this node led.
+pub fn late_trigger(node: u64, partition: u32, late: &Late) -> admin::LateTrigger {
+    let cause = match late.cause {
+        LateCause::NoLeader => admin::LateCause::NoLeader,
+        LateCause::Consensus => admin::LateCause::Consensus,
+        LateCause::DispatchQueue => admin::LateCause::DispatchQueue,
+        LateCause::RateLimit => admin::LateCause::RateLimit,
+        LateCause::NoCredit => admin::LateCause::NoCredit,
+        LateCause::Executor => admin::LateCause::Executor,
+    };
+    admin::LateTrigger {
+        node,
+        partition,
+        namespace: late.topic.namespace.to_string(),
+        topic: late.topic.name.to_string(),
+        id: late.id.to_string(),
+        due: Some(moment(late.due)),
+        until: Some(moment(late.until)),
+        late: Some(delay(late.until.since(late.due))),
+        cause: cause as i32,
+        detail: late.detail.into(),
     }
 }
 

@@ -29,6 +29,13 @@ const ADVANCE_MS_MAX: u64 = 20 * 366 * 86_400_000;
 /// How long a silent replica still counts as reachable.
 const REACHABLE_WITHIN: Duration = Duration::from_secs(3);
 
+/// Late triggers in an answer that does not say how many.
+const LATE_DEFAULT: u32 = 100;
+/// Most late triggers in an answer.
+const LATE_MAX: u32 = 10_000;
+/// How long another node may take to say what was late.
+const LATE_WITHIN: Duration = Duration::from_secs(2);
+
 #[tonic::async_trait]
 impl ClusterService for Services {
     async fn status(&self, request: Request<v1::StatusRequest>) -> Result<Response<v1::StatusResponse>, Status> {
@@ -139,6 +146,10 @@ impl ClusterService for Services {
         .await
     }
 
+    async fn list_late(&self, request: Request<v1::ListLateRequest>) -> Result<Response<v1::ListLateResponse>, Status> {
+        self.answer("ListLate", request, async |message, call| self.list_late_of(message, call).await).await
+    }
+
     async fn advance_clock(
         &self,
         request: Request<v1::AdvanceClockRequest>,
@@ -200,6 +211,57 @@ impl Services {
             }));
         }
         Ok((partitions, executors))
+    }
+
+    /// Of the node that is named, or of all of them.
+    async fn list_late_of(&self, message: v1::ListLateRequest, call: Call) -> Result<v1::ListLateResponse, Error> {
+        let mut v = Violations::new();
+        v.require(message.limit <= LATE_MAX, "limit", || {
+            format!("expected 1 to {LATE_MAX}, or 0 for {LATE_DEFAULT}, got {}", message.limit)
+        });
+        v.finish(())?;
+        let limit = if message.limit == 0 { LATE_DEFAULT } else { message.limit };
+        let me = self.node.raft().id();
+        let asked = match message.node {
+            0 => self.node.raft().members(),
+            node => vec![self.known(node)?],
+        };
+        let others = asked.iter().filter(|member| member.node != me).map(|member| async move {
+            let request = v1::ListLateRequest { node: member.node, limit };
+            (member.node, self.ask_late(&member.endpoint, request, call).await)
+        });
+        let mut answer = v1::ListLateResponse::default();
+        for (node, found) in futures::future::join_all(others).await {
+            match found {
+                Ok(found) => answer.triggers.extend(found),
+                Err(error) => {
+                    tracing::debug!(node, %error, "a node did not say what was late");
+                    answer.missing.push(node);
+                }
+            }
+        }
+        if asked.iter().any(|member| member.node == me) {
+            let own = self.node.late().newest(limit as usize).into_iter();
+            answer.triggers.extend(own.map(|(partition, late)| convert::late_trigger(me, partition, &late)));
+        }
+        let until = |trigger: &v1::LateTrigger| trigger.until.map(|at| (at.seconds, at.nanos));
+        answer.triggers.sort_by_key(|trigger| std::cmp::Reverse(until(trigger)));
+        answer.triggers.truncate(limit as usize);
+        Ok(answer)
+    }
+
+    async fn ask_late(
+        &self,
+        endpoint: &str,
+        request: v1::ListLateRequest,
+        call: Call,
+    ) -> Result<Vec<v1::LateTrigger>, Error> {
+        let mut client = ClusterServiceClient::new(self.node.forwarder().channel(endpoint)?)
+            .max_decoding_message_size(self.node.config().message_bytes_max);
+        match tokio::time::timeout(LATE_WITHIN, client.list_late(call.passed_on(request))).await {
+            Ok(answer) => answer.map(|answer| answer.into_inner().triggers).map_err(crate::forward::failed),
+            Err(_) => Err(Error::OutcomeUnknown { reason: format!("no answer within {LATE_WITHIN:?}") }),
+        }
     }
 
     fn known(&self, node: u64) -> Result<raft::Member, Error> {

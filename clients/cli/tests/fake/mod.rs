@@ -389,6 +389,26 @@ impl ClusterService for Fake {
         })
     }
 
+    async fn list_late(&self, request: Request<ListLateRequest>) -> Answer<ListLateResponse> {
+        let request = request.into_inner();
+        let late = |id: &str, cause: LateCause, detail: &str| LateTrigger {
+            node: request.node.max(1),
+            namespace: "default".into(),
+            topic: "gift".into(),
+            id: id.into(),
+            due: moment(1_802_530_800),
+            until: moment(1_802_530_802),
+            late: Some(prost_types::Duration { seconds: 2, nanos: 500_000_000 }),
+            cause: cause as i32,
+            detail: detail.into(),
+            ..LateTrigger::default()
+        };
+        let mut triggers =
+            vec![late("g-2", LateCause::NoLeader, "no leader"), late("g-1", LateCause::RateLimit, "paused")];
+        triggers.truncate(request.limit as usize);
+        ok(ListLateResponse { triggers, missing: vec![3] })
+    }
+
     async fn transfer_leader(&self, request: Request<TransferLeaderRequest>) -> Answer<TransferLeaderResponse> {
         ok(TransferLeaderResponse { leader: request.into_inner().to, term: 5 })
     }

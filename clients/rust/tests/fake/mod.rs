@@ -367,4 +367,5 @@ cluster_service! {
     drain_node DrainNodeRequest DrainNodeResponse
     accept_clock AcceptClockRequest AcceptClockResponse
     advance_clock AdvanceClockRequest AdvanceClockResponse
+    list_late ListLateRequest ListLateResponse
 }

@@ -7,6 +7,7 @@ mod errors;
 mod executors;
 mod failover;
 mod idle;
+mod late;
 mod life;
 mod load_limits;
 mod loadtest;
