@@ -11,6 +11,7 @@ use crate::group::{GroupInner, leads};
 use crate::host::NodeInner;
 use crate::membership::{self, is_alive, led};
 use crate::metrics;
+use crate::store::Strain;
 use crate::types::{Member, TypeConfig};
 use crate::wire::order::Order;
 use crate::wire::order_reply::Result as Kind;
@@ -133,7 +134,8 @@ pub(crate) async fn tend(node: Arc<NodeInner>) {
             _ = beat.tick() => {}
             () = node.stop.cancelled() => return,
         }
-        metrics::write_buffer(node.shared.write_buffer_bytes());
+        let strain = node.groups.iter().map(|group| group.strain()).fold(Strain::default(), Strain::and);
+        metrics::stores(node.shared.write_buffer_bytes(), node.shared.cache_bytes(), strain);
         for (group, since) in node.groups.iter().zip(&mut since) {
             metrics::status(&group.status());
             let Some(figures) = group.metrics().filter(leads) else {

@@ -22,7 +22,7 @@ use crate::machine::StateMachine;
 use crate::metrics;
 use crate::node::Timing;
 use crate::replica::Replica;
-use crate::store::Store;
+use crate::store::{Store, Strain};
 use crate::types::{Member, Payload, TypeConfig, node_of};
 
 /// Who leads a group.
@@ -105,6 +105,8 @@ pub struct GroupStatus {
     pub applied_index: u64,
     /// The last entry in the newest durable checkpoint.
     pub checkpoint_index: u64,
+    /// How long ago that was made, or the replica was opened if that is later; `None` when there is no replica here.
+    pub checkpoint_age: Option<Duration>,
     /// The last entry no longer in the log.
     pub purged_index: u64,
     /// The replicas.
@@ -448,6 +450,11 @@ impl GroupInner {
         metrics.last_quorum_acked.as_ref().map(since)
     }
 
+    /// How far compaction is behind in the store here, if there is one.
+    pub(crate) fn strain(&self) -> Strain {
+        self.replica().map(|replica| replica.rows.slot.get().strain()).unwrap_or_default()
+    }
+
     pub(crate) fn status(&self) -> GroupStatus {
         let mut status = GroupStatus {
             partition: self.partition,
@@ -457,6 +464,7 @@ impl GroupInner {
             committed_index: 0,
             applied_index: *self.applied.borrow(),
             checkpoint_index: 0,
+            checkpoint_age: None,
             purged_index: 0,
             replicas: Vec::new(),
             rebuilds: self.rebuilds.load(Ordering::Relaxed),
@@ -470,6 +478,7 @@ impl GroupInner {
         status.purged_index = m.purged.map_or(0, |id| id.index);
         let durable = replica.rows.progress.durable_mark();
         status.checkpoint_index = durable.applied.map_or(0, |id| id.index);
+        status.checkpoint_age = Some(replica.rows.progress.since_checkpoint().1);
         let membership = m.membership_config.membership();
         let lead = leads(&m);
         for (id, member) in membership.nodes() {

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 
+use crate::store::Strain;
+
 const IS_LEADER: &str = "bosingak_raft_is_leader";
 const TERM: &str = "bosingak_raft_term";
 const LAST: &str = "bosingak_raft_last_index";
@@ -22,6 +24,10 @@ const REBUILDS: &str = "bosingak_raft_group_rebuilds_total";
 const HALTED: &str = "bosingak_raft_halted";
 const TRANSFERS: &str = "bosingak_raft_leader_transfers_total";
 const LAG: &str = "bosingak_raft_follower_lag_entries";
+const SNAPSHOT_AGE: &str = "bosingak_raft_snapshot_age_seconds";
+const BLOCK_CACHE: &str = "bosingak_rocksdb_block_cache_bytes";
+const COMPACTION_PENDING: &str = "bosingak_rocksdb_compaction_pending_bytes";
+const WRITE_STOPPED: &str = "bosingak_rocksdb_write_stopped";
 const WRITE_BUFFER: &str = "bosingak_raft_store_write_buffer_bytes";
 
 /// Registers the descriptions with the recorder installed, those of the log too.
@@ -45,6 +51,13 @@ pub fn describe() {
     describe_gauge!(HALTED, "1 if the partition's replica here stopped for good");
     describe_counter!(TRANSFERS, "leadership handed over by outcome: done, failed");
     describe_gauge!(LAG, "entries a follower lacks, as its leader sees it; label peer");
+    describe_gauge!(
+        SNAPSHOT_AGE,
+        "seconds since the newest durable checkpoint, or since the replica was opened if that is later"
+    );
+    describe_gauge!(BLOCK_CACHE, "bytes in the block cache, write buffers among them, all partitions");
+    describe_gauge!(COMPACTION_PENDING, "bytes RocksDB estimates it still has to compact, all partitions");
+    describe_gauge!(WRITE_STOPPED, "1 while RocksDB takes no writes in some partition");
     describe_gauge!(WRITE_BUFFER, "bytes written and not yet in files, all partitions");
 }
 
@@ -101,8 +114,12 @@ pub(crate) fn transferred(partition: u32, done: bool) {
     counter!(TRANSFERS, &labels(partition, "outcome", outcome)).increment(1);
 }
 
-pub(crate) fn write_buffer(bytes: usize) {
-    gauge!(WRITE_BUFFER).set(bytes as f64);
+/// Sets the gauges of the stores of a node.
+pub(crate) fn stores(write_buffer_bytes: usize, block_cache_bytes: usize, strain: Strain) {
+    gauge!(WRITE_BUFFER).set(write_buffer_bytes as f64);
+    gauge!(BLOCK_CACHE).set(block_cache_bytes as f64);
+    gauge!(COMPACTION_PENDING).set(strain.compaction_pending_bytes as f64);
+    gauge!(WRITE_STOPPED).set(if strain.write_stopped { 1.0 } else { 0.0 });
 }
 
 /// Sets the gauges of one group.
@@ -117,6 +134,9 @@ pub(crate) fn status(status: &crate::group::GroupStatus) {
     gauge!(PURGED, &of).set(status.purged_index as f64);
     gauge!(HALTED, &of).set(if matches!(status.health, crate::group::Health::Halted(_)) { 1.0 } else { 0.0 });
     start_at_zero(status.partition);
+    if let Some(age) = status.checkpoint_age {
+        gauge!(SNAPSHOT_AGE, &of).set(age.as_secs_f64());
+    }
     for replica in &status.replicas {
         if let (Some(matched), true) = (replica.matched, status.leadership.we_lead) {
             // Not `node`, which every metric of this process carries and which names the leader here.

@@ -167,6 +167,23 @@ impl Wheel {
         part.gaps.dedup();
         part
     }
+
+    /// How many triggers of these lanes are due in each of the 24 hours from `now` on, from what the wheel counts alone. What should
+    /// have fired by now is in the first hour; what the wheel knows only coarsely is counted where its slot begins: at most
+    /// an hour early, and that only for triggers more than a day after the wheel was advanced last.
+    pub fn by_hour(&self, now: Timestamp, asked: impl Fn(LaneId) -> bool) -> [u64; 24] {
+        let hour = Level::Hour.step().as_millis();
+        let mut counts = [0i64; 24];
+        self.visit(now.after(Delay::from_millis(24 * hour)), |range, lane, count| {
+            let ahead = range.from.since(now).as_millis() / hour;
+            if asked(lane)
+                && let Some(sum) = counts.get_mut(ahead as usize)
+            {
+                *sum += count;
+            }
+        });
+        counts.map(|count| count.max(0) as u64)
+    }
 }
 
 impl Part {
@@ -293,6 +310,26 @@ mod tests {
             assert!(matches!(new(step, span), Err(Error::Span { .. })), "step {step} ms, span {span} ms");
         }
         assert_eq!(new(1_000, 1).unwrap().end(), at(1_000), "a span is rounded up to whole cells");
+    }
+
+    /// Turns red when `by_hour` counts from the wheel's moment rather than from now, or leaves out what is overdue.
+    #[test]
+    fn hours_are_counted_from_now() {
+        let (mine, other) = (LaneId::new(TopicId(0), Class::Normal), LaneId::new(TopicId(1), Class::High));
+        let hour = 3_600_000;
+        let mut wheel = Wheel::new(at(0));
+        for due in [1, 1_800_000, hour - 1, hour + 60_000, hour + hour / 2, 20 * hour, 23 * hour + 120_000, 30 * hour] {
+            wheel.insert(mine, at(due));
+        }
+        wheel.insert(other, at(hour / 2));
+        let by_hour = |now| {
+            let counts = wheel.by_hour(at(now), |lane| lane == mine);
+            let used = counts.iter().enumerate().filter(|(_, count)| **count > 0);
+            used.map(|(hour, count)| (hour, *count)).collect::<Vec<_>>()
+        };
+        assert_eq!(by_hour(0), [(0, 3), (1, 2), (20, 1), (23, 1)]);
+        assert_eq!(by_hour(hour), [(0, 5), (19, 1), (22, 1)]);
+        assert_eq!(by_hour(6 * hour), [(0, 5), (14, 1), (17, 1)]);
     }
 
     /// Two partitions number the same topics differently; one has an owed split, whose rows are counted.

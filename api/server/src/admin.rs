@@ -53,7 +53,7 @@ pub async fn serve(node: Node, listener: TcpListener, metrics: PrometheusHandle,
 async fn metrics_page(State(admin): State<Admin>) -> Response {
     metrics_process::Collector::default().collect();
     let mut page = admin.metrics.render();
-    page.push_str(&crate::scrape::page(&admin.node));
+    page.push_str(&crate::scrape::page(&admin.node).await);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], page).into_response()
 }
 

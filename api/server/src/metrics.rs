@@ -26,6 +26,13 @@ pub const CANARY_AGE: &str = "bosingak_canary_age_seconds";
 pub const LATE: &str = "bosingak_late_triggers_total";
 /// Leases that ran out, or were given up because their executor came back without them.
 pub const LEASES_EXPIRED: &str = "bosingak_lease_expired_total";
+/// Triggers due in the hour that begins so many hours from now, by `hours_ahead`; of partitions led here.
+/// See [`crate::scrape`].
+pub const FORECAST: &str = "bosingak_forecast_triggers";
+/// Deliveries that the executors connected to this node still allow.
+pub const CAPACITY: &str = "bosingak_executor_capacity";
+/// Triggers given up and kept for a human, by `partition`; of partitions led here.
+pub const DEAD_LETTERS: &str = "bosingak_dead_letters";
 /// Triggers handed out under a lease.
 pub const DELIVERIES: &str = "bosingak_deliveries_total";
 /// Deliveries of second and later attempts.

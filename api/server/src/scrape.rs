@@ -4,17 +4,31 @@
 //! another node would leave its last figures behind, and the nodes of `bosingakd dev` would overwrite each other's.
 
 use std::fmt::Write;
+use std::time::Duration;
 
+use scheduler::read;
+use scheduler::store::Read;
+use scheduler::time::Timestamp;
+use tokio::sync::oneshot;
+
+use crate::canary;
+use crate::dispatch::Event;
 use crate::metrics as m;
 use crate::node::Node;
 use crate::partition::Partition;
 
+/// How long a dispatcher may take to say how it is; what it would have said is left out then.
+const WITHIN: Duration = Duration::from_millis(500);
+
 /// The figures of a node, in the text format of Prometheus.
-pub fn page(node: &Node) -> String {
+pub async fn page(node: &Node) -> String {
     let config = node.config();
     let mut page = Page::new(&[("cluster", config.cluster.clone()), ("node", config.node.to_string())]);
     let led: Vec<&Partition> = node.partitions().iter().filter(|partition| partition.leads()).collect();
     canaries(&mut page, &led);
+    forecast(&mut page, &led, node.clock().wall());
+    dead_letters(&mut page, &led);
+    capacity(&mut page, &led).await;
     page.text
 }
 
@@ -25,6 +39,45 @@ fn canaries(page: &mut Page, led: &[&Partition]) {
             page.value(&[("partition", partition.number().to_string())], age.as_secs_f64());
         }
     }
+}
+
+fn forecast(page: &mut Page, led: &[&Partition], now: Timestamp) {
+    let mut hours = [0; 24];
+    for partition in led {
+        let counts = partition.feed().due_by_hour(now);
+        hours.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
+    }
+    page.gauge(m::FORECAST, "Triggers due in the hour that begins so many hours from now, of partitions led here");
+    for (ahead, count) in hours.into_iter().enumerate() {
+        page.value(&[("hours_ahead", ahead.to_string())], count as f64);
+    }
+}
+
+fn dead_letters(page: &mut Page, led: &[&Partition]) {
+    page.gauge(m::DEAD_LETTERS, "Triggers given up and kept for a human, of partitions led here");
+    for partition in led {
+        let topics = partition.feed().topics();
+        let own = topics.iter().filter(|topic| !canary::is_own(topic));
+        let count = |rows: &dyn Read| own.map(|topic| read::dead_letter_count(rows, topic.id)).sum::<Result<u64, _>>();
+        // One that is being opened has nothing to say.
+        if let Ok(count) = partition.read_local(count) {
+            page.value(&[("partition", partition.number().to_string())], count as f64);
+        }
+    }
+}
+
+async fn capacity(page: &mut Page, led: &[&Partition]) {
+    let credits = led.iter().map(|partition| async {
+        let dispatcher = partition.dispatcher()?;
+        let (reply, status) = oneshot::channel();
+        dispatcher.tell(partition.number(), Event::Status(reply)).await.ok()?;
+        let sessions = status.await.ok()?.sessions;
+        let credits = sessions.iter().filter(|session| !canary::is_session(session));
+        Some(credits.map(|session| u64::from(session.credit)).sum::<u64>())
+    });
+    let credits = futures::future::join_all(credits.map(|credit| tokio::time::timeout(WITHIN, credit))).await;
+    page.gauge(m::CAPACITY, "Deliveries that the executors connected to this node still allow");
+    page.value(&[], credits.into_iter().filter_map(|credit| credit.ok().flatten()).sum::<u64>() as f64);
 }
 
 /// A page being written.

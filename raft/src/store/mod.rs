@@ -38,6 +38,25 @@ pub struct Snapshot {
     view: Arc<View>,
 }
 
+/// How far the compaction of stores is behind their writes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Strain {
+    /// As RocksDB estimates it.
+    pub(crate) compaction_pending_bytes: u64,
+    /// Whether writes are held until it has caught up.
+    pub(crate) write_stopped: bool,
+}
+
+impl Strain {
+    /// That of both.
+    pub(crate) fn and(self, other: Strain) -> Strain {
+        Strain {
+            compaction_pending_bytes: self.compaction_pending_bytes + other.compaction_pending_bytes,
+            write_stopped: self.write_stopped || other.write_stopped,
+        }
+    }
+}
+
 /// Sees rows one by one, key and value, until it breaks.
 pub type Visit<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>;
 
@@ -187,6 +206,15 @@ impl Store {
     /// Bytes on disk, about.
     pub fn disk_bytes(&self) -> u64 {
         self.db().property_int_value("rocksdb.total-sst-files-size").ok().flatten().unwrap_or(0)
+    }
+
+    /// How far compaction is behind the writes.
+    pub(crate) fn strain(&self) -> Strain {
+        let number = |property: &str| self.db().property_int_value(property).ok().flatten().unwrap_or(0);
+        Strain {
+            compaction_pending_bytes: number("rocksdb.estimate-pending-compaction-bytes"),
+            write_stopped: number("rocksdb.is-write-stopped") > 0,
+        }
     }
 
     /// Links the files that hold everything written so far into `dir`, which must not exist. Flushes first.

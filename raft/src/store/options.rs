@@ -121,6 +121,11 @@ impl Shared {
         options
     }
 
+    /// Bytes in the cache, the write buffers of all stores among them.
+    pub(crate) fn cache_bytes(&self) -> usize {
+        self.cache.get_usage()
+    }
+
     /// Bytes in write buffers of all stores.
     pub(crate) fn write_buffer_bytes(&self) -> usize {
         self.buffers.get_usage()

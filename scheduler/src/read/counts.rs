@@ -113,6 +113,12 @@ pub fn count_dues(
     }
 }
 
+/// How many dead letters a topic has.
+pub fn dead_letter_count(store: &dyn Read, topic: TopicId) -> Result<u64, StoreError> {
+    let value = store.get(&keys::live(LaneId::new(topic, Class::Dead)))?.map_or(0, |value| decode_counter(&value));
+    Ok(u64::try_from(value).unwrap_or(0))
+}
+
 /// How many triggers of a topic are in which state. Costs a scan of what has fired and not ended.
 pub fn topic_counts(store: &dyn Read, topic: TopicId) -> Result<TopicCounts, StoreError> {
     let watermark = status(store)?.watermark();
@@ -131,7 +137,7 @@ pub fn topic_counts(store: &dyn Read, topic: TopicId) -> Result<TopicCounts, Sto
         counts.completed_total += counter(keys::done(lane))?;
     }
     counts.retrying = counter(keys::live(LaneId::new(topic, Class::Retry)))?;
-    counts.dead_lettered = counter(keys::live(LaneId::new(topic, Class::Dead)))?;
+    counts.dead_lettered = dead_letter_count(store, topic)?;
     Ok(counts)
 }
 

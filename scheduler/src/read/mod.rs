@@ -19,7 +19,7 @@ use crate::retention;
 use crate::store::{Read, StoreError};
 use crate::topics::Topics;
 
-pub use counts::{MinuteCount, TopicCounts, count_dues, minute_counts, topic_counts};
+pub use counts::{MinuteCount, TopicCounts, count_dues, dead_letter_count, minute_counts, topic_counts};
 pub(crate) use dispatch::all_ended;
 pub use dispatch::{DueRow, DueRows, due_positions, due_rows, ended_positions};
 pub use list::{Cursor, DeadPage, ListQuery, Page, dead_letters, list};

@@ -2,6 +2,7 @@
 
 mod canary;
 mod late;
+mod metrics;
 mod single_node;
 mod support;
 mod surface;
