@@ -42,7 +42,8 @@ fn what_is_in_time_is_not_noted() {
     assert_eq!(w.d.take_noted(), None);
 }
 
-/// Turns red when `newly_due` no longer notes that there is nobody, or a delivery forgets to look at the bound.
+/// Turns red when `newly_due` no longer notes that there is nobody, when a delivery forgets to look at the bound, or when what was
+/// handed out late is noted again for being completed late.
 #[test]
 fn nobody_there_nobody_free_and_not_its_turn() {
     let mut w = world();
@@ -57,6 +58,9 @@ fn nobody_there_nobody_free_and_not_its_turn() {
     let first = w.settle();
     w.wait(1_500);
     w.complete(one, &of(&first, one));
+    let second = w.settle();
+    w.advance(9_000);
+    w.complete(one, &of(&second, one));
     w.settle();
     let noted = noted(&mut w);
     let late: Vec<_> = noted.late.iter().map(seen).collect();
@@ -145,8 +149,7 @@ fn at_its_rate() {
     assert_eq!(noted.late.iter().map(seen).collect::<Vec<_>>(), [("b", LateCause::RateLimit, "rate", 2_100)]);
 }
 
-/// Turns red when what was late at its first delivery is noted again when it is completed, or a retry forgets that its lease
-/// had run out.
+/// Turns red when a retry forgets that a lease had run out, or a completion is compared with when it was to be tried again.
 #[test]
 fn completed_late_though_handed_out_in_time() {
     let mut w = world();

@@ -5,7 +5,7 @@
 //! session of the server's own, whose outcome goes through the log. What counts is how long ago the newest one that came
 //! through was due. The leader knows; the other nodes ask it when they ask for its clock.
 //!
-//! Ids are used in turns, and the retention is the shortest there is, so that nothing piles up: no more than [`IDS`] are
+//! Ids are used in turns, and the retention is the shortest there is, so that nothing piles up: no more than four are
 //! ever under way in a partition, and what has ended is overwritten.
 
 use std::sync::Arc;

@@ -20,9 +20,9 @@ const FRESH_FOR: Duration = Duration::from_secs(5);
 /// An answer that took longer says too little about the time.
 const ROUND_TRIP_MAX: Duration = Duration::from_millis(400);
 
-/// What a node asks, in the first byte. Answered with the time in eight bytes, and for each partition led there that has
-/// canaries its number and how old its canary is, in milliseconds, four bytes each. The answer to a question that is not known is an error, so that a newer node can ask an
-/// older one.
+/// What a node asks, in the first byte. Answered with the time in eight bytes, and for each partition led there that
+/// has canaries its number and how old its canary is, in milliseconds, four bytes each. The answer to a question that
+/// is not known is an error, so that a newer node can ask an older one.
 const ASK_CLOCK: u8 = b'c';
 /// Then the partition in four bytes and the command.
 const ASK_SET_TOPIC: u8 = b't';

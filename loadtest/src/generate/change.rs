@@ -90,7 +90,7 @@ pub async fn reschedule(router: &Router, load: &Load, number: u64, due_ms: i64) 
 /// # Errors
 ///
 /// When the cluster does not answer.
-pub async fn settle_cancels(caller: &caller::Caller, load: &Load) -> Result<(), Problem> {
+pub async fn settle_cancels(caller: &caller::Caller, load: &Load) -> anyhow::Result<()> {
     let open = lock(&load.oracle).open_cancels();
     for number in open {
         let found = found(record::get(caller, "default", &load.id(number)).await)?;
@@ -104,7 +104,7 @@ pub async fn settle_cancels(caller: &caller::Caller, load: &Load) -> Result<(), 
 /// # Errors
 ///
 /// The problem, unless it is that there is no such trigger.
-pub fn found(read: Result<v1::Trigger, Problem>) -> Result<Found, Problem> {
+pub fn found(read: Result<v1::Trigger, Problem>) -> anyhow::Result<Found> {
     match read {
         Ok(trigger) => Ok(match trigger.state() {
             v1::TriggerState::Scheduled | v1::TriggerState::Unspecified => Found::Scheduled,
@@ -112,6 +112,6 @@ pub fn found(read: Result<v1::Trigger, Problem>) -> Result<Found, Problem> {
             v1::TriggerState::Fired | v1::TriggerState::Completed | v1::TriggerState::DeadLettered => Found::Fired,
         }),
         Err(problem) if problem.reason == "NOT_FOUND" => Ok(Found::Nothing),
-        Err(problem) => Err(problem),
+        Err(problem) => Err(problem.into()),
     }
 }
