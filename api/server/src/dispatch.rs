@@ -25,6 +25,7 @@ use crate::canary;
 use crate::error::Error;
 use crate::feed::{Fed, Feed};
 use crate::late::LateTriggers;
+use crate::lateness::Lateness;
 use crate::leader_clock::LeaderClock;
 use crate::machine::{Adapter, Rows, SnapshotRows};
 use crate::proposer::Proposer;
@@ -69,6 +70,14 @@ pub enum Outbound {
     },
 }
 
+/// How a dispatcher is.
+pub struct Standing {
+    /// Its sessions and lanes.
+    pub status: Status,
+    /// Of what it has handed out.
+    pub lateness: Lateness,
+}
+
 /// What sessions and calls tell the dispatcher.
 pub enum Event {
     /// An executor asks for work.
@@ -100,7 +109,7 @@ pub enum Event {
         reply: oneshot::Sender<Vec<OutcomeResult>>,
     },
     /// Somebody wants to know how it goes.
-    Status(oneshot::Sender<Status>),
+    Status(oneshot::Sender<Standing>),
     /// Somebody wants to know which rows are handed out.
     Holds {
         /// Where they are.
@@ -199,6 +208,7 @@ struct Runner {
     calls: HashMap<u64, Call>,
     calls_made: u64,
     known: std::collections::HashSet<TopicId>,
+    lateness: Lateness,
     actions: Vec<Action>,
 }
 
@@ -225,6 +235,7 @@ impl Runner {
             calls: HashMap::new(),
             calls_made: 0,
             known: Default::default(),
+            lateness: Lateness::default(),
             actions: Vec::new(),
         }
     }
@@ -353,6 +364,7 @@ impl Runner {
                     crate::metrics::canaries_delivered(now, &deliveries);
                 } else {
                     crate::metrics::delivered(now, &deliveries);
+                    self.lateness.add(now, &deliveries);
                 }
                 if let Some(outbound) = self.sessions.get(&session)
                     && outbound.send(Outbound::Deliveries(deliveries)).is_err()
@@ -441,7 +453,7 @@ impl Runner {
                 self.dispatcher.report(now, Origin::Call(self.calls_made), &executor, outcomes);
             }
             Event::Status(reply) => {
-                let _ = reply.send(self.dispatcher.status());
+                let _ = reply.send(Standing { status: self.dispatcher.status(), lateness: self.lateness.clone() });
             }
             Event::Holds { rows, reply } => {
                 let held = rows.into_iter().map(|(lane, position)| self.dispatcher.holds(lane, position));

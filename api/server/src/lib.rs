@@ -13,6 +13,7 @@ pub mod feed;
 pub mod forward;
 pub mod grpc;
 pub mod late;
+pub mod lateness;
 pub mod leader_clock;
 pub mod local_time;
 pub mod logs;

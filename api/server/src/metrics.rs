@@ -8,11 +8,11 @@ use std::time::Duration;
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use scheduler::dispatcher::{Cause, Delivery, LateCause, Noted, OutcomeResult, Verdict};
-use scheduler::lane::Class;
 use scheduler::reply::Outcome;
 use scheduler::time::Timestamp;
 
 use crate::dispatch::lateness;
+use crate::lateness::is_first;
 
 /// How long after its due time a trigger was handed out (`stage="dispatched"`) or its completion durable
 /// (`stage="acked"`). First attempts only.
@@ -255,10 +255,10 @@ pub fn delivered(now: Timestamp, deliveries: &[Delivery]) {
     let late = histogram!(LATENESS, "stage" => "dispatched");
     let mut again = 0;
     for delivery in deliveries {
-        if delivery.lane.class() == Class::Retry || delivery.row.attempt > 1 {
-            again += 1;
-        } else {
+        if is_first(delivery) {
             late.record(lateness(now, delivery.row.position.due));
+        } else {
+            again += 1;
         }
     }
     if again > 0 {

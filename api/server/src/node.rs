@@ -458,7 +458,7 @@ async fn figures(node: Node) {
                 let (reply, status) = tokio::sync::oneshot::channel();
                 let asked = dispatcher.tell(number, crate::dispatch::Event::Status(reply)).await;
                 if asked.is_ok()
-                    && let Ok(status) = status.await
+                    && let Ok(crate::dispatch::Standing { status, .. }) = status.await
                 {
                     let now = node.clock().wall();
                     executors = status.sessions.iter().filter(|session| !canary::is_session(session)).count();

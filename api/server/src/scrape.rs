@@ -71,7 +71,7 @@ async fn capacity(page: &mut Page, led: &[&Partition]) {
         let dispatcher = partition.dispatcher()?;
         let (reply, status) = oneshot::channel();
         dispatcher.tell(partition.number(), Event::Status(reply)).await.ok()?;
-        let sessions = status.await.ok()?.sessions;
+        let sessions = status.await.ok()?.status.sessions;
         let credits = sessions.iter().filter(|session| !canary::is_session(session));
         Some(credits.map(|session| u64::from(session.credit)).sum::<u64>())
     });

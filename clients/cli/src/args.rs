@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
-use crate::{clock, cluster, dead_letter, duration, executor, forecast, output::Format, topic, trigger};
+use crate::{clock, cluster, dead_letter, duration, executor, forecast, output::Format, top, topic, trigger};
 
 /// Schedules triggers and looks after the cluster that fires them.
 ///
@@ -63,6 +63,8 @@ pub enum Command {
     /// Nodes, partitions, leaders.
     #[command(subcommand)]
     Cluster(cluster::Verb),
+    /// The cluster as it goes: leaders, lateness, rates, executors, forecast; live on a terminal.
+    Top(top::Options),
     /// Processes that do the work.
     #[command(subcommand, visible_alias = "executors")]
     Executor(Box<executor::Verb>),

@@ -17,6 +17,8 @@ const PATIENCE: Duration = Duration::from_secs(3_600);
 /// The connection, and where results go.
 pub struct Context {
     pub client: Client,
+    /// As they were given.
+    pub addresses: String,
     pub namespace: String,
     pub out: Output,
 }
@@ -32,7 +34,7 @@ impl Context {
             .attempt_timeout(attempt.min(global.timeout))
             .connect_lazy()
             .map_err(|error| Failure::from(error).or_hint("--address http://127.0.0.1:7300"))?;
-        Ok(Context { client, namespace: global.namespace.clone(), out })
+        Ok(Context { client, addresses: global.address.clone(), namespace: global.namespace.clone(), out })
     }
 
     /// A client for calls that take as long as what they set going: to move a virtual clock, to bring a node up to date. One

@@ -14,6 +14,7 @@ mod json;
 mod moment;
 mod output;
 mod table;
+mod top;
 mod topic;
 mod trigger;
 mod when;
@@ -37,7 +38,9 @@ fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { failure::USAGE } else { 0 });
         }
     };
-    log(args.global.quiet_logs());
+    let live = matches!(args.command, Command::Top(_)) && top::is_live(args.global.output);
+    // A line of a log in the middle of the live view would only be in the way.
+    log(if live { "off" } else { args.global.quiet_logs() });
     let format = args.global.output;
     let outcome = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -73,6 +76,10 @@ async fn run(args: Args) -> Result<u8, Failure> {
                 false => out.line(&format!("bosingak {version}"))?,
             }
         }
+        Command::Top(options) => {
+            let context = Context::new(&args.global, out)?;
+            return top::run(context, options).await;
+        }
         command => {
             let mut context = Context::new(&args.global, out)?;
             let code = match command {
@@ -83,7 +90,7 @@ async fn run(args: Args) -> Result<u8, Failure> {
                 Command::Cluster(verb) => cluster::run(&mut context, verb).await?,
                 Command::Executor(verb) => executor::run(&mut context, *verb).await?,
                 Command::Clock(verb) => clock::run(&mut context, verb).await?,
-                Command::Completion { .. } | Command::Version => 0,
+                Command::Completion { .. } | Command::Version | Command::Top(_) => 0,
             };
             context.out.flush()?;
             return Ok(code);

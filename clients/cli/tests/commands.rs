@@ -77,6 +77,7 @@ const COMMANDS: &[(&str, &[&str], i32, &str)] = &[
     ("cluster accept-clock", &["0", "-y"], 0, "/accepted"),
     ("executor list", &[], 0, "/executors/0/topics/0"),
     ("executor run", &["--topic", "gift", "--exec", "cat >/dev/null", "--count", "1"], 0, "/accepted"),
+    ("top", &["--interval", "100ms", "--count", "1"], 0, "/partitions/0/leader"),
     ("clock advance", &["30d"], 0, "/fired"),
     ("version", &[], 0, "/version"),
 ];

@@ -182,7 +182,7 @@ impl Client {
         }
     }
 
-    async fn attempt<Req, Res, F, Fut>(
+    pub(crate) async fn attempt<Req, Res, F, Fut>(
         &self,
         endpoint: &str,
         timeout: Duration,

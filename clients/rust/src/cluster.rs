@@ -34,6 +34,12 @@ impl Client {
         .await
     }
 
+    /// What the node at `endpoint` knows of the cluster, and only that one: asked once, for as long as an attempt may take.
+    pub async fn cluster_status_of(&self, endpoint: &str) -> Result<StatusResponse, Error> {
+        let send = |channel, request| async move { service(channel).status(request).await };
+        self.attempt(endpoint, self.policy.attempt, StatusRequest {}, &send).await
+    }
+
     /// Moves the leadership of a partition. To a named node it may be repeated: the second time nothing is left to do.
     pub async fn transfer_leader(&self, request: TransferLeaderRequest) -> Result<TransferLeaderResponse, Error> {
         let how = How { partition: Some(request.partition), repeatable: request.to != 0, ..How::default() };

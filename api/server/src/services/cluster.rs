@@ -15,9 +15,10 @@ use tonic::{Request, Response, Status};
 use super::{Call, Services, route};
 use crate::canary;
 use crate::convert::{self, Range};
-use crate::dispatch::Event;
+use crate::dispatch::{Event, Standing};
 use crate::error::Error;
 use crate::feed::NextEntry;
+use crate::lateness;
 use crate::node::Node;
 use crate::partition::Partition;
 use crate::validate::Violations;
@@ -198,8 +199,8 @@ impl Services {
         let (mut partitions, mut executors) = (Vec::new(), Vec::new());
         for partition in self.node.partitions() {
             let dispatching = dispatching(partition).await;
-            partitions.push(partition_status(partition, dispatching.as_ref())?);
-            let sessions = dispatching.into_iter().flat_map(|status| status.sessions);
+            partitions.push(partition_status(partition, dispatching.as_ref(), self.node.clock().wall())?);
+            let sessions = dispatching.into_iter().flat_map(|standing| standing.status.sessions);
             executors.extend(sessions.filter(|session| !canary::is_session(session)).map(|session| {
                 v1::ExecutorStatus {
                     executor: session.executor.to_string(),
@@ -349,7 +350,7 @@ impl Services {
                 let due = matches!(partition.feed().next_entry(), NextEntry::At(at) if at <= self.node.clock().wall());
                 let owed = partition.feed().next_entry() == NextEntry::Owed;
                 settled &= !due && !owed;
-                let Some(status) = dispatching(partition).await else {
+                let Some(Standing { status, .. }) = dispatching(partition).await else {
                     settled = false;
                     continue;
                 };
@@ -369,22 +370,31 @@ impl Services {
 }
 
 /// How the dispatcher of a partition is, while this node leads it.
-async fn dispatching(partition: &Partition) -> Option<dispatcher::Status> {
+async fn dispatching(partition: &Partition) -> Option<Standing> {
     let dispatcher = partition.dispatcher()?;
-    let (reply, status) = oneshot::channel();
+    let (reply, standing) = oneshot::channel();
     dispatcher.tell(partition.number(), Event::Status(reply)).await.ok()?;
-    status.await.ok()
+    standing.await.ok()
 }
 
 /// Deliveries under way, canaries left out.
 fn held(status: &dispatcher::Status) -> u64 {
-    let lanes = status.lanes.iter().filter(|lane| *lane.namespace != *canary::NAMESPACE);
-    lanes.map(|lane| lane.held as u64).sum()
+    lanes(status).map(|lane| lane.held as u64).sum()
+}
+
+/// How long the oldest of what fired and has not ended is due, canaries left out.
+fn oldest_overdue(status: &dispatcher::Status, now: Timestamp) -> Option<Delay> {
+    lanes(status).filter_map(|lane| lane.overdue(now)).max()
+}
+
+fn lanes(status: &dispatcher::Status) -> impl Iterator<Item = &dispatcher::LaneStatus> {
+    status.lanes.iter().filter(|lane| *lane.namespace != *canary::NAMESPACE)
 }
 
 fn partition_status(
     partition: &Partition,
-    dispatching: Option<&dispatcher::Status>,
+    dispatching: Option<&Standing>,
+    now: Timestamp,
 ) -> Result<v1::PartitionStatus, Error> {
     let status = partition.group().status();
     let mut counts = read::TopicCounts::default();
@@ -397,6 +407,7 @@ fn partition_status(
                 sum.scheduled += own.scheduled;
                 sum.fired += own.fired + own.retrying;
                 sum.dead_lettered += own.dead_lettered;
+                sum.completed_total += own.completed_total;
             }
             Ok(sum)
         });
@@ -428,12 +439,29 @@ fn partition_status(
         scheduled: counts.scheduled,
         fired: counts.fired,
         dead_lettered: counts.dead_lettered,
-        in_flight: dispatching.map_or(0, held),
+        in_flight: dispatching.map_or(0, |standing| held(&standing.status)),
         lag,
         clock_hold: partition.clock_hold().unwrap_or_default(),
         canary_age: partition.canary_age().map(|age| convert::delay(Delay::from_millis(age.as_millis() as u64))),
         canary_overdue: partition.canary_overdue().is_some(),
+        completed_total: counts.completed_total,
+        oldest_overdue: dispatching.and_then(|standing| oldest_overdue(&standing.status, now)).map(convert::delay),
+        lateness: dispatching.map(|standing| v1::LatenessCounts {
+            bounds_ms: lateness::BOUNDS_MS.into(),
+            counts: standing.lateness.counts().into(),
+        }),
+        health: health(&status.health).into(),
     })
+}
+
+fn health(health: &raft::Health) -> v1::ReplicaHealth {
+    match health {
+        raft::Health::Vacant => v1::ReplicaHealth::Vacant,
+        raft::Health::Running => v1::ReplicaHealth::Running,
+        raft::Health::Rebuilding => v1::ReplicaHealth::Rebuilding,
+        raft::Health::Halted(_) => v1::ReplicaHealth::Halted,
+        raft::Health::Stopped => v1::ReplicaHealth::Stopped,
+    }
 }
 
 fn change_error(partition: u32, error: raft::ChangeError) -> Error {

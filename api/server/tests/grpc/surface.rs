@@ -9,7 +9,7 @@ use proto::v1::topic_service_client::TopicServiceClient;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Code;
 
-use crate::support::{One, Work, after, page, reason, success, until, within};
+use crate::support::{One, Work, after, outcome, page, reason, success, until, within};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
@@ -388,5 +388,43 @@ async fn hello_adopts_leases_no_redelivery_of_what_is_still_being_worked_on() {
     work.report(vec![success(&delivery)]).await;
     // `results` would refuse a delivery that came first.
     assert_eq!(work.results().await[0].verdict(), v1::OutcomeVerdict::Accepted);
+    one.stop().await;
+}
+
+/// Turns red when a status does not count what is overdue, what was handed out how late, or what has completed; or when
+/// a second attempt counts as a first.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_status_tells_how_it_goes() {
+    let one = One::start().await;
+    let scheduled = one.scheduler().schedule(after("overdue", "t", Duration::ZERO)).await.expect("scheduled");
+    let partition = scheduled.into_inner().receipt.expect("a receipt").partition as usize;
+    let status = async || {
+        let status = one.admin().status(admin::StatusRequest::default()).await.expect("a status").into_inner();
+        status.partitions[partition].clone()
+    };
+    let handed_out = |status: &admin::PartitionStatus| {
+        let lateness = status.lateness.as_ref().expect("from the leader");
+        assert_eq!(lateness.counts.len(), lateness.bounds_ms.len() + 1);
+        lateness.counts.iter().sum::<u64>()
+    };
+    // Somebody has to want it, or the dispatcher does not look.
+    let mut work = Work::open(one.executor(), "worker", "t", partition as u32, Vec::new()).await;
+    let delivery = work.deliveries().await.remove(0);
+    let overdue = until(async || Some(status().await).filter(|status| status.in_flight == 1)).await;
+    assert!(overdue.oldest_overdue.is_some(), "{overdue:?}");
+    assert_eq!((overdue.fired, overdue.completed_total, handed_out(&overdue)), (1, 0, 1));
+    assert_eq!(overdue.health(), admin::ReplicaHealth::Running);
+
+    let failure =
+        v1::Failure { retry_after: Some(prost_types::Duration { seconds: 0, nanos: 1_000_000 }), ..Default::default() };
+    work.report(vec![outcome(&delivery, v1::delivery_outcome::Outcome::Retry(failure))]).await;
+    work.results().await;
+    let again = work.deliveries().await.remove(0);
+    assert_eq!(again.attempt, 2);
+    assert_eq!(handed_out(&status().await), 1, "a second attempt is late on purpose");
+    work.report(vec![success(&again)]).await;
+    work.results().await;
+    let done = until(async || Some(status().await).filter(|status| status.in_flight == 0)).await;
+    assert_eq!((done.fired, done.completed_total, done.oldest_overdue), (0, 1, None));
     one.stop().await;
 }

@@ -8,14 +8,14 @@ use serde_json::Value;
 use tokio::process::Command;
 
 /// What a command came to.
-struct Said {
-    code: i32,
-    out: String,
-    error: String,
+pub struct Said {
+    pub code: i32,
+    pub out: String,
+    pub error: String,
 }
 
 /// Runs a command to its end; one that hangs is a failure.
-async fn bosingak(scene: &Scene, arguments: &[&str]) -> Said {
+pub async fn bosingak(scene: &Scene, arguments: &[&str]) -> Said {
     let binary = harness::binary::find("bosingak").unwrap();
     let running = Command::new(binary)
         .args(["--address", &scene.cluster.endpoints().join(",")])
@@ -35,7 +35,7 @@ async fn bosingak(scene: &Scene, arguments: &[&str]) -> Said {
 }
 
 /// The JSON document a command prints.
-async fn json(scene: &Scene, arguments: &[&str]) -> Value {
+pub async fn json(scene: &Scene, arguments: &[&str]) -> Value {
     let said = bosingak(scene, &[arguments, &["-o", "json"]].concat()).await;
     assert_eq!(said.code, 0, "{arguments:?}: {}{}", said.out, said.error);
     serde_json::from_str(&said.out).unwrap_or_else(|error| panic!("{arguments:?}: {error}: {}", said.out))

@@ -15,3 +15,4 @@ mod membership;
 mod pause;
 mod races;
 mod restart;
+mod top;

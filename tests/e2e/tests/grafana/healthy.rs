@@ -1,6 +1,6 @@
 //! Every expression against a healthy cluster that works.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use e2e::{Scene, in_ms};
