@@ -12,7 +12,7 @@ use harness::caller;
 use proto::v1;
 use tokio::task::JoinSet;
 
-pub use change::{cancel, found, reschedule, settle_cancels};
+pub use change::{cancel, found, reschedule, settle_cancel, settle_cancels};
 pub use open::at_their_moments;
 pub use stream::streams;
 

@@ -221,8 +221,17 @@ impl Oracle {
         fate.contradicted = match (told, found) {
             (Cancel::Done, found) => found != Found::Cancelled,
             (Cancel::TooLate, found) => found != Found::Fired,
+            // It ended, and was forgotten since.
+            (Cancel::Unknown, Found::Nothing) => !fate.completed,
             (Cancel::None | Cancel::Unknown, found) => found == Found::Cancelled || found == Found::Nothing,
         };
+    }
+
+    /// Whether somebody tried to cancel it without learning what came of it.
+    #[must_use]
+    pub fn is_open(&self, number: u64) -> bool {
+        let fate = usize::try_from(number).ok().and_then(|number| self.fates.get(number));
+        fate.is_some_and(|fate| fate.generation != 0 && fate.cancel == Cancel::Unknown)
     }
 
     /// Numbers that somebody tried to cancel without learning what came of it.

@@ -93,6 +93,18 @@ pub async fn reschedule(router: &Router, load: &Load, number: u64, due_ms: i64) 
 pub async fn settle_cancels(caller: &caller::Caller, load: &Load) -> anyhow::Result<()> {
     let open = lock(&load.oracle).open_cancels();
     for number in open {
+        settle_cancel(caller, load, number).await?;
+    }
+    Ok(())
+}
+
+/// Reads one of them, unless its cancel got a definite answer.
+///
+/// # Errors
+///
+/// When the cluster does not answer.
+pub async fn settle_cancel(caller: &caller::Caller, load: &Load, number: u64) -> anyhow::Result<()> {
+    if lock(&load.oracle).is_open(number) {
         let found = found(record::get(caller, "default", &load.id(number)).await)?;
         lock(&load.oracle).find(number, found);
     }

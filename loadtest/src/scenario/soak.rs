@@ -19,8 +19,9 @@ use crate::report::Report;
 use crate::target::Target;
 use crate::trend::{Sample, Trend};
 
-/// What has ended is kept so long: short, so that a run reaches the state in which as much is forgotten as comes in.
-const RETENTION: Duration = Duration::from_secs(20);
+/// What has ended is kept so long: short, so that a run reaches the state in which as much is forgotten as comes in; longer
+/// than a cancel without an answer is tried.
+const RETENTION: Duration = Duration::from_secs(45);
 
 /// Between two looks at memory and disk, unless that would be more than [`SAMPLES_MAX`] of them.
 const SAMPLE_EVERY: Duration = Duration::from_secs(1);
@@ -40,12 +41,13 @@ pub async fn run(run: &Run) -> anyhow::Result<Report> {
     let (start, start_ms) = (Instant::now(), clock::now_ms());
     let length = Duration::from_secs(seconds);
     let latency: Arc<Mutex<Times>> = Arc::default();
+    let caller = Arc::new(Caller::new(&target.endpoints)?);
     let work = generate::at_their_moments(start, plan::steady(rate, seconds), |asked, number| {
         let asked_ms = start_ms + i64::try_from((asked - start).as_millis()).unwrap_or(i64::MAX);
-        one(target.router.clone(), load.clone(), latency.clone(), number, asked, asked_ms)
+        one(target.router.clone(), caller.clone(), load.clone(), latency.clone(), number, asked, asked_ms)
     });
     let ((), trend) = tokio::join!(work, watch(&target, &load, start, length));
-    generate::settle_cancels(&Caller::new(&target.endpoints)?, &load).await?;
+    generate::settle_cancels(&caller, &load).await?;
     let complete = drained(&load.oracle, PATIENCE).await;
     drop(live);
     executors.none_exited()?;
@@ -91,6 +93,7 @@ async fn forget_soon(target: &Target, load: &Load) -> anyhow::Result<()> {
 /// One trigger, and what is done with it half-way.
 async fn one(
     router: Arc<crate::router::Router>,
+    caller: Arc<Caller>,
     load: Arc<Load>,
     latency: Arc<Mutex<Times>>,
     number: u64,
@@ -107,7 +110,13 @@ async fn one(
     let half_way = asked + Duration::from_millis(u64::try_from(length_ms / 2).unwrap_or(0));
     tokio::time::sleep_until(half_way.into()).await;
     match then {
-        Then::Cancel => generate::cancel(&router, &load, number).await,
+        Then::Cancel => {
+            generate::cancel(&router, &load, number).await;
+            // Now, while it can still be read: what has ended is soon forgotten here.
+            if let Err(problem) = generate::settle_cancel(&caller, &load, number).await {
+                lock(&load.oracle).retry(&format!("read after a cancel: {problem}"));
+            }
+        }
         Then::Later(by_ms) => {
             generate::reschedule(&router, &load, number, asked_ms + length_ms + by_ms).await;
         }
