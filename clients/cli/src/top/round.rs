@@ -207,8 +207,11 @@ impl Round {
         picture
     }
 
+    /// Of every node once, though it may have been asked by two names.
     fn statuses(&self) -> impl Iterator<Item = &StatusResponse> {
-        self.answers.iter().filter_map(|(_, answer)| answer.as_ref().ok())
+        let mut seen = BTreeSet::new();
+        let answered = self.answers.iter().filter_map(|(_, answer)| answer.as_ref().ok());
+        answered.filter(move |status| seen.insert(status.node))
     }
 
     fn partitions(&self) -> Vec<Partition> {
@@ -344,8 +347,16 @@ impl Picture {
             let rate = |now: u64, then: u64| Some(now.saturating_sub(then) as f64 / interval.as_secs_f64());
             partition.completed_per_s = rate(partition.completed_total, was.completed_total);
             partition.fired_per_s = rate(partition.ever_fired(), was.ever_fired());
+            if partition.term == was.term && partition.lateness.counts.is_empty() {
+                // The leader did not answer this time: what it said before is what the next answer is compared with.
+                partition.lateness = was.lateness.clone();
+            }
             let same_count = partition.term == was.term && partition.lateness.bounds_ms == was.lateness.bounds_ms;
             let mut counts = partition.lateness.counts.clone();
+            if partition.term == was.term && !same_count {
+                // Nothing to compare with: not the whole term instead of what happened since.
+                counts.clear();
+            }
             if same_count {
                 counts.iter_mut().zip(&was.lateness.counts).for_each(|(now, then)| *now = now.saturating_sub(*then));
             }
