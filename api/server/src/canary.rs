@@ -29,7 +29,7 @@ use crate::proposer::{Proposer, refusal};
 use crate::routing;
 
 /// Namespace of the canaries.
-pub const NAMESPACE: &str = "bosingak";
+pub const NAMESPACE: &str = crate::validate::RESERVED_NAMESPACE;
 /// Topic of the canaries.
 pub const TOPIC: &str = "bosingak.canary";
 /// Executor of the canaries.
@@ -61,22 +61,17 @@ pub fn is_session(session: &SessionStatus) -> bool {
 pub struct Canary {
     interval: Option<Duration>,
     clock: Clock,
-    /// When the newest one that came through was due, or the term began: by the monotonic clock, in milliseconds, below zero for
-    /// what was before the start of the node.
+    /// When the newest one that came through was due, or the node started: by the monotonic clock, in milliseconds, below zero for
+    /// what was before that. A new term does not begin anew: a partition that goes from leader to leader and fires nothing would
+    /// look well.
     since_ms: AtomicI64,
 }
 
 impl Canary {
     /// Nothing came through yet; counted from now.
     pub fn new(interval: Option<Duration>, clock: Clock) -> Canary {
-        let canary = Canary { interval, clock, since_ms: AtomicI64::new(0) };
-        canary.begin();
-        canary
-    }
-
-    /// A term of this node begins: counted from now.
-    pub fn begin(&self) {
-        self.since_ms.store(millis(self.clock.mono()), Ordering::Relaxed);
+        let since_ms = AtomicI64::new(millis(clock.mono()));
+        Canary { interval, clock, since_ms }
     }
 
     /// One came through that was due so long ago.
@@ -89,7 +84,7 @@ impl Canary {
         self.since_ms.store(millis(at) - millis(age), Ordering::Relaxed);
     }
 
-    /// How long ago the newest one that came through was due, or the term began; `None` when there are none.
+    /// How long ago the newest one that came through was due, or the node started; `None` when there are none.
     ///
     /// By the monotonic clock, since replicated time may be held. On a virtual clock no longer than it has been standing:
     /// that a day passed at once is no sign of trouble.
@@ -308,8 +303,6 @@ mod tests {
         assert_eq!(age(), 3_000);
         canary.told(20 * SECOND, clock.mono());
         assert_eq!(age(), 20_000);
-        canary.begin();
-        assert_eq!(age(), 0);
     }
 
     /// Turns red when `age` leaves out how long the clock has been standing.

@@ -1,6 +1,7 @@
 //! The service: gRPC in front, the composed state machine behind, and the clock.
 
 pub mod admin;
+pub mod backlog;
 pub mod canary;
 pub mod clock;
 pub mod config;

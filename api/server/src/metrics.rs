@@ -19,9 +19,11 @@ use crate::lateness::is_first;
 pub const LATENESS: &str = "bosingak_trigger_lateness_seconds";
 /// The same of canaries, which are in no other figure of triggers, deliveries and executors.
 pub const CANARY_LATENESS: &str = "bosingak_canary_lateness_seconds";
-/// Seconds since the newest canary that came through was due, or since the term began if none has in it, by `partition`;
-/// only of partitions led here. See [`crate::scrape`].
+/// Seconds since the newest canary that came through was due, or since this node started if it knows of none, by
+/// `partition`; only of partitions led here. See [`crate::scrape`].
 pub const CANARY_AGE: &str = "bosingak_canary_age_seconds";
+/// Age from which on a canary is overdue, by `partition`; only of partitions led here, and only where there are canaries.
+pub const CANARY_AGE_MAX: &str = "bosingak_canary_age_max_seconds";
 /// Triggers first handed out, or completed, later than `late.bound` after their due time, by `cause`.
 pub const LATE: &str = "bosingak_late_triggers_total";
 /// Leases that ran out, or were given up because their executor came back without them.
@@ -79,6 +81,8 @@ pub const IN_FLIGHT: &str = "bosingak_executor_in_flight";
 pub const OVERDUE: &str = "bosingak_overdue_triggers";
 /// Seconds by which the oldest of them is late, by `partition`.
 pub const OLDEST_OVERDUE: &str = "bosingak_oldest_overdue_seconds";
+/// Seconds by which the oldest is late that waits and is not held back on purpose, by `partition`.
+pub const OLDEST_WAITING: &str = "bosingak_oldest_waiting_seconds";
 /// Triggers that fired and wait to be handed out, as far as the dispatcher has read, by `partition` and `cause`.
 pub const WAITING: &str = "bosingak_waiting_triggers";
 /// How far another node's clock is ahead of this one's, by `peer`.
@@ -179,7 +183,11 @@ fn describe() {
         (EXECUTORS, "Executors connected"),
         (IN_FLIGHT, "Deliveries under lease"),
         (OVERDUE, "Triggers that fired and have not ended, as far as the dispatcher has read"),
-        (OLDEST_OVERDUE, "Seconds by which the oldest trigger that waits is late"),
+        (OLDEST_OVERDUE, "Seconds by which the oldest trigger is late that fired and has not ended"),
+        (
+            OLDEST_WAITING,
+            "Seconds by which the oldest trigger is late that waits to be handed out and is not held back on purpose",
+        ),
         (WAITING, "Triggers that fired and wait to be handed out, as far as the dispatcher has read, by cause"),
         (CLOCK_OFFSET, "How far another node's clock is ahead of this one's"),
         (CLOCK_HELD, "1 while replicated time is held"),

@@ -1,6 +1,5 @@
 //! One running node: everything composed.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
@@ -10,6 +9,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::backlog::{self, Backlog};
 use crate::clock::Clock;
 use crate::config::{Config, MemberAddress};
 use crate::disk::DiskGuard;
@@ -452,33 +452,21 @@ async fn figures(node: Node) {
             let number = partition.number();
             m::of_partition(m::PENDING, number, partition.feed().pending() as f64);
             m::of_partition(m::CLOCK_HELD, number, f64::from(u8::from(partition.clock_hold().is_some())));
-            let (mut executors, mut held, mut ready, mut oldest) = (0, 0, 0, 0.0f64);
-            let mut waiting = BTreeMap::new();
-            if let Some(dispatcher) = partition.dispatcher() {
-                let (reply, status) = tokio::sync::oneshot::channel();
-                let asked = dispatcher.tell(number, crate::dispatch::Event::Status(reply)).await;
-                if asked.is_ok()
-                    && let Ok(crate::dispatch::Standing { status, .. }) = status.await
-                {
-                    let now = node.clock().wall();
-                    executors = status.sessions.iter().filter(|session| !canary::is_session(session)).count();
-                    for lane in status.lanes.iter().filter(|lane| *lane.namespace != *canary::NAMESPACE) {
-                        held += lane.held;
-                        ready += lane.ready + lane.held;
-                        if let Some(cause) = lane.cause {
-                            // At least one where rows were not read yet.
-                            *waiting.entry(cause).or_default() += lane.ready.max(usize::from(lane.unread));
-                        }
-                        let late = lane.overdue(now).map_or(0.0, |late| late.as_millis() as f64 / 1_000.0);
-                        oldest = oldest.max(late);
-                    }
-                }
+            let (mut executors, mut found) = (0, Backlog::default());
+            // One that does not answer in time has no figures; the other partitions have theirs.
+            if let Some(standing) = backlog::standing(partition).await {
+                let sessions = &standing.status.sessions;
+                executors = sessions.iter().filter(|session| !canary::is_session(session)).count();
+                found = Backlog::of_partition(partition, &standing.status, node.clock().wall());
             }
+            let seconds =
+                |delay: Option<scheduler::time::Delay>| delay.map_or(0.0, |delay| delay.as_millis() as f64 / 1_000.0);
             m::of_partition(m::EXECUTORS, number, executors as f64);
-            m::of_partition(m::IN_FLIGHT, number, held as f64);
-            m::of_partition(m::OVERDUE, number, ready as f64);
-            m::waiting(number, &waiting);
-            m::of_partition(m::OLDEST_OVERDUE, number, oldest);
+            m::of_partition(m::IN_FLIGHT, number, found.held as f64);
+            m::of_partition(m::OVERDUE, number, (found.ready + found.held) as f64);
+            m::waiting(number, &found.waiting);
+            m::of_partition(m::OLDEST_OVERDUE, number, seconds(found.oldest));
+            m::of_partition(m::OLDEST_WAITING, number, seconds(found.oldest_waiting));
         }
     }
 }

@@ -180,8 +180,8 @@ impl Partition {
         self.leader_clock().and_then(|clock| clock.alarm())
     }
 
-    /// How long ago the newest canary that came through was due, or the leader's term began. Of a partition led elsewhere, as
-    /// its leader told last; `None` where there are none, or nobody tells.
+    /// How long ago the newest canary that came through was due, or this node began to look, if that is later. Of a
+    /// partition led elsewhere, as its leader told last; `None` where there are none, or nobody tells.
     pub fn canary_age(&self) -> Option<Duration> {
         // Nodes on a virtual clock ask nobody for the time, and with it for canaries.
         let told = !self.0.clock.is_virtual() && self.0.group.store().is_some();
@@ -191,6 +191,11 @@ impl Partition {
     /// Its age, when it is so great that triggers may not be firing.
     pub fn canary_overdue(&self) -> Option<Duration> {
         self.canary_age().filter(|age| self.0.canary.age_max().is_some_and(|age_max| *age > age_max))
+    }
+
+    /// From what age on a canary is overdue; `None` where there are none.
+    pub fn canary_age_max(&self) -> Option<Duration> {
+        self.0.canary.age_max()
     }
 
     /// Another node, which leads, told the age of its canary at this moment of the monotonic clock.
@@ -312,7 +317,6 @@ impl Partition {
             crate::metrics::leader_changed();
             if now.we_lead {
                 tracing::info!(partition = self.0.number, term = now.term, "leads");
-                self.0.canary.begin();
                 self.0.proposer.lead();
                 self.0.leadership.send_replace(now.clone());
                 let ended = async {

@@ -4,21 +4,16 @@
 //! another node would leave its last figures behind, and the nodes of `bosingakd dev` would overwrite each other's.
 
 use std::fmt::Write;
-use std::time::Duration;
 
 use scheduler::read;
 use scheduler::store::Read;
 use scheduler::time::Timestamp;
-use tokio::sync::oneshot;
 
+use crate::backlog;
 use crate::canary;
-use crate::dispatch::Event;
 use crate::metrics as m;
 use crate::node::Node;
 use crate::partition::Partition;
-
-/// How long a dispatcher may take to say how it is; what it would have said is left out then.
-const WITHIN: Duration = Duration::from_millis(500);
 
 /// The figures of a node, in the text format of Prometheus.
 pub async fn page(node: &Node) -> String {
@@ -33,10 +28,16 @@ pub async fn page(node: &Node) -> String {
 }
 
 fn canaries(page: &mut Page, led: &[&Partition]) {
-    page.gauge(m::CANARY_AGE, "Seconds since the newest canary that came through was due, or since the term began");
+    page.gauge(m::CANARY_AGE, "Seconds since the newest canary that came through was due, or since this node started");
     for partition in led {
         if let Some(age) = partition.canary_age() {
             page.value(&[("partition", partition.number().to_string())], age.as_secs_f64());
+        }
+    }
+    page.gauge(m::CANARY_AGE_MAX, "Age from which on a canary is overdue: three intervals and five seconds");
+    for partition in led {
+        if let Some(age_max) = partition.canary_age_max() {
+            page.value(&[("partition", partition.number().to_string())], age_max.as_secs_f64());
         }
     }
 }
@@ -68,16 +69,13 @@ fn dead_letters(page: &mut Page, led: &[&Partition]) {
 
 async fn capacity(page: &mut Page, led: &[&Partition]) {
     let credits = led.iter().map(|partition| async {
-        let dispatcher = partition.dispatcher()?;
-        let (reply, status) = oneshot::channel();
-        dispatcher.tell(partition.number(), Event::Status(reply)).await.ok()?;
-        let sessions = status.await.ok()?.status.sessions;
+        let sessions = backlog::standing(partition).await?.status.sessions;
         let credits = sessions.iter().filter(|session| !canary::is_session(session));
         Some(credits.map(|session| u64::from(session.credit)).sum::<u64>())
     });
-    let credits = futures::future::join_all(credits.map(|credit| tokio::time::timeout(WITHIN, credit))).await;
+    let credits = futures::future::join_all(credits).await;
     page.gauge(m::CAPACITY, "Deliveries that the executors connected to this node still allow");
-    page.value(&[], credits.into_iter().filter_map(|credit| credit.ok().flatten()).sum::<u64>() as f64);
+    page.value(&[], credits.into_iter().flatten().sum::<u64>() as f64);
 }
 
 /// A page being written.

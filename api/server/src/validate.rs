@@ -29,6 +29,8 @@ pub const EXECUTOR_TOPICS_MAX: usize = 64;
 
 /// Ids, topics and executors whose names begin with this are the server's own.
 pub const RESERVED: &str = "bosingak.";
+/// The namespace of the server's own triggers.
+pub const RESERVED_NAMESPACE: &str = "bosingak";
 
 /// What an empty namespace means.
 pub const DEFAULT_NAMESPACE: &str = "default";
@@ -99,6 +101,13 @@ impl Violations {
         let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
         self.require(fits && topic.bytes().all(allowed), field, || {
             format!("expected 1 to {NAME_CHARS_MAX} characters of [A-Za-z0-9._-], got {}", shown(topic))
+        });
+    }
+
+    /// Refuses the namespace that is the server's own, which no figure of users counts.
+    pub fn not_reserved_namespace(&mut self, field: &str, namespace: &str) {
+        self.require(namespace != RESERVED_NAMESPACE, field, || {
+            format!("expected another namespace than {RESERVED_NAMESPACE}, which is reserved")
         });
     }
 
@@ -239,6 +248,8 @@ mod tests {
     fn the_servers_own_names_are_refused() {
         let canary = "bosingak.canary";
         assert_eq!(fields(|v| v.not_reserved("topic", canary)), ["items[3].topic"]);
+        assert_eq!(fields(|v| v.not_reserved_namespace("namespace", "bosingak")), ["items[3].namespace"]);
+        assert!(fields(|v| v.not_reserved_namespace("namespace", "bosingak-shop")).is_empty());
         assert_eq!(fields(|v| v.executor("executor", canary)), ["items[3].executor"]);
         let topics = ["mine".to_owned(), canary.to_owned()];
         assert_eq!(fields(|v| v.executor_topics("topics", &topics)), ["items[3].topics[1]"]);

@@ -301,8 +301,11 @@ impl Dispatcher {
         if told { None } else { Some(std::mem::take(noted)) }
     }
 
-    pub(super) fn note_expired(&mut self) {
-        self.lateness.noted.leases_expired += 1;
+    /// A lease of a trigger in this namespace ran out or was given up.
+    pub(super) fn note_expired(&mut self, namespace: &str) {
+        if self.lateness.except.as_deref() != Some(namespace) {
+            self.lateness.noted.leases_expired += 1;
+        }
     }
 
     /// A trigger ended by a command of its own.

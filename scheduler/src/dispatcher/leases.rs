@@ -216,7 +216,7 @@ impl Dispatcher {
         };
         let session = held.session;
         self.expired_count += 1;
-        self.note_expired();
+        self.note_expired(&report.namespace);
         if let Some(session) = self.sessions.get_mut(&session) {
             session.expired += 1;
         }

@@ -71,6 +71,8 @@ pub struct LaneStatus {
     pub held: usize,
     /// The oldest row that is ready or handed out. Since when it is due or, in a retry lane, to be tried.
     pub oldest: Option<Position>,
+    /// The oldest row that was read and waits to be handed out.
+    pub waiting: Option<Position>,
     /// Why rows wait, if any do.
     pub cause: Option<Cause>,
     /// First position that may be live, as the log knows.
@@ -142,6 +144,7 @@ impl TopicState {
             unread: lane.unread,
             held: lane.held.len(),
             oldest: [lane.held.first().copied(), lane.first_ready()].into_iter().flatten().min(),
+            waiting: lane.first_ready(),
             cause: delivery.or(firing),
             floor: lane.marks.floor,
         })

@@ -41,6 +41,7 @@ pub fn schedule(request: v1::ScheduleRequest, zones: &Zones, prefix: &str) -> Re
     let mut v = Violations::under(prefix);
     let fingerprint = fingerprint(&request);
     let namespace = v.namespace("namespace", request.namespace);
+    v.not_reserved_namespace("namespace", &namespace);
     let id = if request.id.is_empty() { uuid::Uuid::now_v7().to_string() } else { request.id };
     v.id("id", &id);
     v.not_reserved("id", &id);

@@ -6,16 +6,16 @@ use std::time::Duration;
 use proto::admin::v1;
 use proto::admin::v1::cluster_service_client::ClusterServiceClient;
 use proto::admin::v1::cluster_service_server::ClusterService;
-use scheduler::dispatcher::{self, Cause};
+use scheduler::dispatcher::Cause;
 use scheduler::read;
 use scheduler::time::{Delay, Timestamp};
-use tokio::sync::oneshot;
 use tonic::{Request, Response, Status};
 
 use super::{Call, Services, route};
+use crate::backlog::{self, Backlog};
 use crate::canary;
 use crate::convert::{self, Range};
-use crate::dispatch::{Event, Standing};
+use crate::dispatch::Standing;
 use crate::error::Error;
 use crate::feed::NextEntry;
 use crate::lateness;
@@ -198,7 +198,7 @@ impl Services {
     async fn partitions_and_executors(&self) -> Result<(Vec<v1::PartitionStatus>, Vec<v1::ExecutorStatus>), Error> {
         let (mut partitions, mut executors) = (Vec::new(), Vec::new());
         for partition in self.node.partitions() {
-            let dispatching = dispatching(partition).await;
+            let dispatching = backlog::standing(partition).await;
             partitions.push(partition_status(partition, dispatching.as_ref(), self.node.clock().wall())?);
             let sessions = dispatching.into_iter().flat_map(|standing| standing.status.sessions);
             executors.extend(sessions.filter(|session| !canary::is_session(session)).map(|session| {
@@ -350,7 +350,7 @@ impl Services {
                 let due = matches!(partition.feed().next_entry(), NextEntry::At(at) if at <= self.node.clock().wall());
                 let owed = partition.feed().next_entry() == NextEntry::Owed;
                 settled &= !due && !owed;
-                let Some(Standing { status, .. }) = dispatching(partition).await else {
+                let Some(Standing { status, .. }) = backlog::standing(partition).await else {
                     settled = false;
                     continue;
                 };
@@ -369,34 +369,14 @@ impl Services {
     }
 }
 
-/// How the dispatcher of a partition is, while this node leads it.
-async fn dispatching(partition: &Partition) -> Option<Standing> {
-    let dispatcher = partition.dispatcher()?;
-    let (reply, standing) = oneshot::channel();
-    dispatcher.tell(partition.number(), Event::Status(reply)).await.ok()?;
-    standing.await.ok()
-}
-
-/// Deliveries under way, canaries left out.
-fn held(status: &dispatcher::Status) -> u64 {
-    lanes(status).map(|lane| lane.held as u64).sum()
-}
-
-/// How long the oldest of what fired and has not ended is due, canaries left out.
-fn oldest_overdue(status: &dispatcher::Status, now: Timestamp) -> Option<Delay> {
-    lanes(status).filter_map(|lane| lane.overdue(now)).max()
-}
-
-fn lanes(status: &dispatcher::Status) -> impl Iterator<Item = &dispatcher::LaneStatus> {
-    status.lanes.iter().filter(|lane| *lane.namespace != *canary::NAMESPACE)
-}
-
 fn partition_status(
     partition: &Partition,
     dispatching: Option<&Standing>,
     now: Timestamp,
 ) -> Result<v1::PartitionStatus, Error> {
     let status = partition.group().status();
+    let backlog =
+        dispatching.map(|standing| Backlog::of_partition(partition, &standing.status, now)).unwrap_or_default();
     let mut counts = read::TopicCounts::default();
     let mut watermark = Timestamp::MIN;
     if status.health == raft::Health::Running {
@@ -439,13 +419,13 @@ fn partition_status(
         scheduled: counts.scheduled,
         fired: counts.fired,
         dead_lettered: counts.dead_lettered,
-        in_flight: dispatching.map_or(0, |standing| held(&standing.status)),
+        in_flight: backlog.held as u64,
         lag,
         clock_hold: partition.clock_hold().unwrap_or_default(),
         canary_age: partition.canary_age().map(|age| convert::delay(Delay::from_millis(age.as_millis() as u64))),
         canary_overdue: partition.canary_overdue().is_some(),
         completed_total: counts.completed_total,
-        oldest_overdue: dispatching.and_then(|standing| oldest_overdue(&standing.status, now)).map(convert::delay),
+        oldest_overdue: backlog.oldest.map(convert::delay),
         lateness: dispatching.map(|standing| v1::LatenessCounts {
             bounds_ms: lateness::BOUNDS_MS.into(),
             counts: standing.lateness.counts().into(),

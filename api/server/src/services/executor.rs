@@ -246,6 +246,7 @@ fn hello_of(hello: v1::Hello) -> Result<Hello, Error> {
     let mut v = Violations::under("hello.");
     v.executor("executor", &hello.executor);
     let namespace = v.namespace("namespace", hello.namespace);
+    v.not_reserved_namespace("namespace", &namespace);
     v.executor_topics("topics", &hello.topics);
     v.require((1..=IN_FLIGHT_MAX).contains(&hello.max_in_flight), "max_in_flight", || {
         format!("expected 1 to {IN_FLIGHT_MAX}, got {}", hello.max_in_flight)

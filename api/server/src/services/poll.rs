@@ -29,6 +29,7 @@ impl Services {
         let mut v = Violations::new();
         v.executor("executor", &message.executor);
         let namespace: Arc<str> = v.namespace("namespace", message.namespace).into();
+        v.not_reserved_namespace("namespace", &namespace);
         v.executor_topics("topics", &message.topics);
         v.require((1..=DELIVERIES_MAX).contains(&message.max), "max", || {
             format!("expected 1 to {DELIVERIES_MAX}, got {}", message.max)

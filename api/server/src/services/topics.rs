@@ -272,6 +272,7 @@ pub async fn reconcile(node: Node) {
 fn names(namespace: String, name: &str) -> Result<(String, String), Error> {
     let mut v = Violations::new();
     let namespace = v.namespace("namespace", namespace);
+    v.not_reserved_namespace("namespace", &namespace);
     v.topic("name", name);
     v.not_reserved("name", name);
     v.finish((namespace, name.to_string()))

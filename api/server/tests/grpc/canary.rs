@@ -70,37 +70,38 @@ async fn metric(one: &One, name: &str, partition: u32) -> Option<f64> {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_age_rises_when_dispatch_stops_health_tells_and_recovers() {
     let one = every_second().await;
-    let [stuck, well] = one.server.node().partitions() else { panic!("two partitions") };
+    // Settings of partition 0 are brought to the others in time; those of another one stay there.
+    let [well, stuck] = one.server.node().partitions() else { panic!("two partitions") };
     comes_through(stuck).await;
     comes_through(well).await;
     until(async || (health(&one, TOPIC).await == ServingStatus::Serving).then_some(())).await;
     let addresses = one.server.addresses().clone();
     assert!(page(addresses.admin, "/canaryz").await.ends_with("ok\n"));
-    let young = metric(&one, "bosingak_canary_age_seconds", 0).await.expect("led here");
+    let young = metric(&one, "bosingak_canary_age_seconds", 1).await.expect("led here");
     assert!(young < 8.0, "{young} s");
 
     pause(stuck, true).await;
     until(async || stuck.canary_overdue()).await;
     assert_eq!(well.canary_overdue(), None, "each partition has its own");
-    let old = metric(&one, "bosingak_canary_age_seconds", 0).await.expect("led here");
+    let old = metric(&one, "bosingak_canary_age_seconds", 1).await.expect("led here");
     assert!(old > 8.0, "{old} s after three intervals and 5 s");
-    until(async || (health(&one, "bosingak.canary.0").await == ServingStatus::NotServing).then_some(())).await;
+    until(async || (health(&one, "bosingak.canary.1").await == ServingStatus::NotServing).then_some(())).await;
     assert_eq!(health(&one, TOPIC).await, ServingStatus::NotServing);
-    assert_eq!(health(&one, "bosingak.canary.1").await, ServingStatus::Serving);
+    assert_eq!(health(&one, "bosingak.canary.0").await, ServingStatus::Serving);
     // No reason to restart the process, or to send callers elsewhere.
     for service in ["", "bosingak.v1.SchedulerService", "bosingak.v1.ExecutorService"] {
         assert_eq!(health(&one, service).await, ServingStatus::Serving, "{service}");
     }
     let told = page(addresses.admin, "/canaryz").await;
-    assert!(told.starts_with("HTTP/1.1 503") && told.contains("partition 0 may not be firing"), "{told}");
-    assert!(!told.contains("partition 1"), "{told}");
+    assert!(told.starts_with("HTTP/1.1 503") && told.contains("partition 1 may not be firing"), "{told}");
+    assert!(!told.contains("partition 0"), "{told}");
     for path in ["/healthz", "/readyz"] {
         assert!(page(addresses.admin, path).await.starts_with("HTTP/1.1 200"), "{path}");
     }
     let status = one.admin().status(admin::StatusRequest {}).await.expect("answered").into_inner();
-    assert!(status.alarms[0].contains("partition 0 may not be firing"), "{:?}", status.alarms);
-    assert!(status.partitions[0].canary_overdue && !status.partitions[1].canary_overdue);
-    assert!(status.partitions[0].canary_age.expect("known").seconds >= 8);
+    assert!(status.alarms[0].contains("partition 1 may not be firing"), "{:?}", status.alarms);
+    assert!(status.partitions[1].canary_overdue && !status.partitions[0].canary_overdue);
+    assert!(status.partitions[1].canary_age.expect("known").seconds >= 8);
 
     pause(stuck, false).await;
     until(async || stuck.canary_overdue().is_none().then_some(())).await;
@@ -191,9 +192,13 @@ async fn canaries_follow_a_virtual_clock_and_leave_nothing_behind() {
             before = one.server.node().partitions().iter().map(rows).collect();
         }
     }
-    let after: Vec<i32> = one.server.node().partitions().iter().map(rows).collect();
-    for (before, after) in before.iter().zip(&after) {
-        assert!(*after <= before + 20, "{before} rows became {after}");
+    // Floors are raised now and then by the machine's own clock, and what is below them is swept in the next minute.
+    for (partition, before) in one.server.node().partitions().iter().zip(before) {
+        until(async || {
+            advance(61).await;
+            (rows(partition) <= before + 20).then_some(())
+        })
+        .await;
     }
     advance(10 * 365 * 86_400).await;
     one.stop().await;

@@ -70,6 +70,8 @@ async fn what_prometheus_is_told_is_described_and_so() {
         let metrics = page(one.server.addresses().admin, "/metrics").await;
         for (kind, expected) in kinds {
             for (name, label, is_sensible) in expected {
+                // Some are told by a beat of a second.
+                metrics.find(&format!("# TYPE {name} "))?;
                 assert_eq!(metrics.matches(&format!("# TYPE {name} {kind}\n")).count(), 1, "TYPE of {name}");
                 assert_eq!(metrics.matches(&format!("# HELP {name} ")).count(), 1, "HELP of {name}");
                 let line =
