@@ -1,6 +1,6 @@
 //! Sends calls where a good client would: to the leader of the id's partition.
 //!
-//! Plain unary calls over a few connections per node; nothing is coalesced.
+//! Plain unary calls over one connection per node, as the client crate and any other client of gRPC makes them; nothing is coalesced.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -14,9 +14,6 @@ use proto::v1;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tonic::transport::Channel;
-
-/// Connections to each node.
-const CONNECTIONS: usize = 4;
 
 /// How long one attempt may take.
 const ATTEMPT_WITHIN: Duration = Duration::from_secs(10);
@@ -36,7 +33,7 @@ pub struct Router {
 
 #[derive(Debug)]
 struct Shared {
-    nodes: Vec<(String, Vec<Channel>)>,
+    nodes: Vec<(String, Channel)>,
     leaders: RwLock<Leaders>,
     kick: Notify,
 }
@@ -50,11 +47,7 @@ impl Router {
     pub async fn new(endpoints: &[String], unrouted: bool) -> anyhow::Result<Self> {
         let nodes = endpoints
             .iter()
-            .map(|endpoint| {
-                let channels: harness::Result<Vec<Channel>> =
-                    (0..CONNECTIONS).map(|_| caller::channel(endpoint)).collect();
-                Ok((endpoint.clone(), channels?))
-            })
+            .map(|endpoint| Ok((endpoint.clone(), caller::channel(endpoint)?)))
             .collect::<anyhow::Result<Vec<_>>>()?;
         let shared = Arc::new(Shared { nodes, leaders: RwLock::default(), kick: Notify::new() });
         let deadline = Instant::now() + Duration::from_secs(5);
@@ -95,8 +88,8 @@ impl Router {
     pub fn channel(&self, partition: u32) -> Channel {
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
         let leader = if self.unrouted { None } else { self.shared.read().get(&partition).map(|(node, _)| *node) };
-        let (_, channels) = &self.shared.nodes[leader.unwrap_or(turn % self.shared.nodes.len())];
-        channels[turn / self.shared.nodes.len() % channels.len()].clone()
+        let (_, channel) = &self.shared.nodes[leader.unwrap_or(turn % self.shared.nodes.len())];
+        channel.clone()
     }
 
     /// Looks for the leaders again, soon.
@@ -149,8 +142,8 @@ impl Shared {
 
     /// Asks all nodes; returns how many partitions have a known leader.
     async fn refresh(&self) -> usize {
-        let asked = self.nodes.iter().map(|(_, channels)| {
-            let mut client = caller::executor(channels[0].clone());
+        let asked = self.nodes.iter().map(|(_, channel)| {
+            let mut client = caller::executor(channel.clone());
             async move {
                 tokio::time::timeout(Duration::from_millis(500), client.leaders(v1::LeadersRequest {})).await.ok()?.ok()
             }

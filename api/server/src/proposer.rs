@@ -86,8 +86,29 @@ struct Queue {
     standing: Standing,
     waiting: VecDeque<Waiting>,
     bytes: usize,
+    /// What is worth waking the proposer for.
+    wanted: Wanted,
     /// Why moments counted from now are refused, while they are.
     hold: Option<String>,
+}
+
+/// What the proposer found missing when it last looked into the queue. Waking it for every command would cost more than the
+/// command itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wanted {
+    /// It was woken, or is at work and will look again.
+    Nothing,
+    /// Entries are under way: enough for another. When one of them ends it looks by itself.
+    Gathered,
+    /// Whatever comes.
+    Anything,
+}
+
+impl Queue {
+    /// Whether what waits is worth an entry while others are under way.
+    fn is_gathered(&self) -> bool {
+        self.waiting.len() >= GATHER_COMMANDS || self.bytes >= GATHER_BYTES
+    }
 }
 
 /// What this node is to the partition.
@@ -128,8 +149,13 @@ pub struct Term<'a> {
 impl Proposer {
     /// An empty queue that refuses everything until this node leads.
     pub fn new(partition: u32, config: ProposerConfig, disk: DiskGuard) -> Proposer {
-        let queue =
-            Queue { standing: Standing::Following { leader: None }, waiting: VecDeque::new(), bytes: 0, hold: None };
+        let queue = Queue {
+            standing: Standing::Following { leader: None },
+            waiting: VecDeque::new(),
+            bytes: 0,
+            wanted: Wanted::Nothing,
+            hold: None,
+        };
         Proposer(Arc::new(Shared { partition, config, disk, queue: Mutex::new(queue), wake: Notify::new() }))
     }
 
@@ -157,7 +183,7 @@ impl Proposer {
         let relative = is_relative(&kind);
         let field = as_field(kind);
         let (reply, awaited) = oneshot::channel();
-        {
+        let wake = {
             let mut queue = self.lock();
             match &queue.standing {
                 Standing::Leading => {}
@@ -179,8 +205,19 @@ impl Proposer {
             }
             queue.bytes += field.len();
             queue.waiting.push_back(Waiting { field, asked, reply });
+            let wake = match queue.wanted {
+                Wanted::Nothing => false,
+                Wanted::Gathered => queue.is_gathered(),
+                Wanted::Anything => true,
+            };
+            if wake {
+                queue.wanted = Wanted::Nothing;
+            }
+            wake
+        };
+        if wake {
+            self.0.wake.notify_one();
         }
-        self.0.wake.notify_one();
         Ok(Awaited(awaited))
     }
 
@@ -247,9 +284,11 @@ impl Proposer {
                 continue;
             }
             let bare = async {
+                if under_way > 0 {
+                    // Its publication wakes us.
+                    return std::future::pending().await;
+                }
                 match term.feed.next_entry() {
-                    // One is on its way, whose publication wakes us.
-                    _ if under_way > 0 => std::future::pending().await,
                     NextEntry::Never => std::future::pending().await,
                     NextEntry::Owed => Self::pause(newest).await,
                     NextEntry::At(at) => {
@@ -274,7 +313,8 @@ impl Proposer {
         }
     }
 
-    /// Takes what makes the next entry; while others are under way only if it is worth one.
+    /// Takes what makes the next entry; while others are under way only if it is worth one. When it is `None`, `wake` is notified as
+    /// soon as there is something.
     fn take(&self, under_way: bool) -> Option<Vec<Waiting>> {
         let mut queue = self.lock();
         // In an overload the oldest have waited the longest: work for nobody would be all that is done.
@@ -283,10 +323,11 @@ impl Proposer {
             queue.bytes -= given_up.map_or(0, |waiting| waiting.field.len());
             crate::metrics::given_up();
         }
-        if queue.waiting.is_empty() || under_way && queue.waiting.len() < GATHER_COMMANDS && queue.bytes < GATHER_BYTES
-        {
+        if queue.waiting.is_empty() || under_way && !queue.is_gathered() {
+            queue.wanted = if under_way { Wanted::Gathered } else { Wanted::Anything };
             return None;
         }
+        queue.wanted = Wanted::Nothing;
         let (mut bytes, mut count) = (0, 0);
         for waiting in &queue.waiting {
             let full = count > 0 && bytes + waiting.field.len() > self.0.config.entry_bytes_max;
@@ -451,6 +492,7 @@ pub fn refusal(answer: &Result<Answer, Error>) -> Option<&Refusal> {
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt;
     use scheduler::command::{Cancel, Entry, Schedule};
 
     use super::*;
@@ -553,6 +595,31 @@ mod tests {
             kept.push(proposer.propose(Kind::Cancel(Cancel::default())).expect("queued"));
         }
         assert!(proposer.take(false).expect("a batch").len() <= Generation::COMMANDS_PER_ENTRY_MAX);
+    }
+
+    /// Turns red when a command that should be proposed wakes nobody, or every command wakes the proposer.
+    #[test]
+    fn the_proposer_is_woken_once_for_what_it_lacks() {
+        let proposer = proposer(64 << 20);
+        proposer.lead();
+        let woken = || proposer.0.wake.notified().now_or_never().is_some();
+        let mut kept = Vec::new();
+        let mut propose = || kept.push(proposer.propose(cancel("abc")).expect("queued"));
+        assert!(proposer.take(false).is_none());
+        propose();
+        assert!(woken());
+        propose();
+        assert!(!woken(), "it has not looked since");
+        assert!(proposer.take(true).is_none());
+        for _ in 3..GATHER_COMMANDS {
+            propose();
+        }
+        assert!(!woken(), "an entry is under way, and this is not worth another");
+        propose();
+        assert!(woken());
+        assert!(proposer.take(true).is_some());
+        propose();
+        assert!(!woken(), "it is at work and looks again");
     }
 
     #[test]

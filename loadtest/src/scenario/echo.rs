@@ -16,9 +16,6 @@ use crate::meter::Meter;
 use crate::report::Report;
 use crate::target;
 
-/// Connections to each server, as many as the router makes.
-const CONNECTIONS: usize = 4;
-
 pub async fn run(run: &Run) -> anyhow::Result<Report> {
     let directory = tempfile::Builder::new().prefix("bosingak-echo-").tempdir_in(&run.arguments.dir)?;
     let (file_system, sync_p50) = target::disk(directory.path())?;
@@ -35,9 +32,8 @@ pub async fn run(run: &Run) -> anyhow::Result<Report> {
             log: directory.path().join(format!("echo-{number}.log")),
             piped: false,
         })?);
-        for _ in 0..CONNECTIONS {
-            channels.push(caller::channel(&address.to_string())?);
-        }
+        // One connection each, as the router makes them.
+        channels.push(caller::channel(&address.to_string())?);
     }
     let load = run.load("echo", run.arguments.partitions);
     harness::wait::until("echo of every server", Duration::from_secs(10), || async {

@@ -144,13 +144,13 @@ impl Store {
     }
 
     pub(crate) fn open(dir: &Path, shared: &Shared, filter: Option<CompactionFilter>) -> Result<Store, StoreError> {
-        let db = DB::open(&shared.options(filter), dir)?;
+        let db = DB::open(&shared.options(filter)?, dir)?;
         Ok(Store { tablet: Arc::new(Tablet { db: Some(db), dir: dir.to_owned(), doomed: AtomicBool::new(false) }) })
     }
 
     /// How far the rows in `dir` are, without changing a file there.
     pub(crate) fn mark_of(dir: &Path, shared: &Shared) -> Result<Mark, StoreError> {
-        let db = DB::open_for_read_only(&shared.options(None), dir, false)?;
+        let db = DB::open_for_read_only(&shared.options(None)?, dir, false)?;
         let tablet = Tablet { db: Some(db), dir: dir.to_owned(), doomed: AtomicBool::new(false) };
         Store { tablet: Arc::new(tablet) }.mark()
     }

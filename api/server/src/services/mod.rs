@@ -114,7 +114,8 @@ macro_rules! route {
                     let channel = $services.node.forwarder().channel(&leader)?;
                     let mut client =
                         $client::new(channel).max_decoding_message_size($services.node.config().message_bytes_max);
-                    let answer = client.$method($call.passed_on($message)).await;
+                    // Passing on is rare and its future is kilobytes: those who are answered here do not carry it.
+                    let answer = Box::pin(client.$method($call.passed_on($message))).await;
                     answer.map(tonic::Response::into_inner).map_err(crate::forward::failed)
                 }
             }

@@ -84,6 +84,31 @@ fn lateness_is_of_the_interval() {
     assert_eq!(later.lateness, Lateness { count: 3, p50: None, p99: None });
 }
 
+/// Turns red when a node that was asked by two names counts twice.
+#[test]
+fn a_node_asked_by_two_names_is_one() {
+    let plain = round().picture(None);
+    let mut round = round();
+    round.answers.push(("http://seoul-1.internal:7300".into(), Ok(status(1))));
+    let picture = round.picture(None);
+    assert_eq!((picture.answering(), picture.nodes.len()), (3, 3));
+    assert_eq!((&picture.executors, &picture.partitions), (&plain.executors, &plain.partitions));
+    assert_eq!(picture.notes(), Vec::<String>::new());
+}
+
+/// Turns red when a round in which the leader was silent makes the next one count its whole term as new.
+#[test]
+fn lateness_outlasts_a_round_of_hearsay() {
+    let first = round();
+    let before = first.picture(None);
+    let mut silent = Round { at: Duration::from_secs(11), ..round() };
+    silent.answers[0].1 = Err("timed out".into());
+    let hearsay = silent.picture(Some((first.at, &before)));
+    assert_eq!(hearsay.lateness, Lateness::default());
+    let after = next_round().picture(Some((silent.at, &hearsay)));
+    assert_eq!(after.lateness, two().lateness);
+}
+
 /// Turns red when a node that does not answer is not named, or what the others know of its partitions is not shown.
 #[test]
 fn a_silent_node_is_named_and_the_others_are_believed() {
