@@ -416,6 +416,12 @@ fn raft_config(config: &Config, member: raft::Member) -> raft::Config {
             election_min: config.election_min,
             election_max: config.election_max,
         },
+        checkpoints: raft::Checkpoints {
+            log_bytes: config.checkpoint_log_bytes,
+            age: config.checkpoint_age,
+            log_bytes_max: config.log_max_bytes,
+            ..Default::default()
+        },
         sync_delay: config.sync_delay,
         store: raft::StoreConfig {
             memory_bytes: usize::try_from(config.cache_bytes + config.write_buffer_bytes).unwrap_or(usize::MAX),

@@ -3,7 +3,7 @@
 use crate::history::{FinalRead, History, State};
 use crate::verdict::{Options, Violation};
 
-const PROMISE: &str = "everything due is accounted for";
+pub(crate) const PROMISE: &str = "everything due is accounted for";
 
 /// Looks for final reads that are due and nowhere.
 #[must_use]

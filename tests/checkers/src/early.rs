@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::history::{Answer, Facts, History, Key, Outcome};
 use crate::verdict::{Options, Violation};
 
-const PROMISE: &str = "never fired early";
+pub(crate) const PROMISE: &str = "never fired early";
 
 /// Compares deliveries and receipts with the due times that were acknowledged.
 #[must_use]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::history::{Delivery, History, Key, ReportVerdict, Token};
 use crate::verdict::Violation;
 
-const PROMISE: &str = "fencing";
+pub(crate) const PROMISE: &str = "fencing";
 
 /// Looks for deliveries that arrived with a token lower than one seen before, and for tokens used twice.
 #[must_use]

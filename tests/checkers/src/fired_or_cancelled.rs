@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::history::{Answer, History, Key, Outcome, Refusal, State};
 use crate::verdict::Violation;
 
-const PROMISE: &str = "exactly one of fired and cancelled";
+pub(crate) const PROMISE: &str = "exactly one of fired and cancelled";
 
 /// Looks for versions that were both.
 #[must_use]

@@ -30,4 +30,4 @@ mod verdict;
 mod fixture;
 
 pub use history::{Event, History};
-pub use verdict::{Checked, Options, Verdict, Violation, check};
+pub use verdict::{Checked, Options, PROMISES, Verdict, Violation, check};

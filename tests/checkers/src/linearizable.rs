@@ -10,7 +10,7 @@ use crate::history::{Answer, Decided, History, Key, Operation, Outcome};
 use crate::model::{self, State};
 use crate::verdict::Violation;
 
-const PROMISE: &str = "linearizable by log index";
+pub(crate) const PROMISE: &str = "linearizable by log index";
 
 /// Checks real-time order per partition and the replay per id.
 #[must_use]

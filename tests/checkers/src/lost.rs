@@ -3,7 +3,7 @@
 use crate::history::{Answer, History, Key, Outcome, Report, ReportVerdict, State};
 use crate::verdict::{Options, Violation};
 
-const PROMISE: &str = "no acknowledged write lost";
+pub(crate) const PROMISE: &str = "no acknowledged write lost";
 
 /// Compares every acknowledgement with the final reads.
 #[must_use]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::history::{Facts, History, Key, Report, ReportVerdict, State};
 use crate::verdict::Violation;
 
-const PROMISE: &str = "effect at most once";
+pub(crate) const PROMISE: &str = "effect at most once";
 
 /// Counts deciding reports and compares the receipts of ended versions.
 #[must_use]

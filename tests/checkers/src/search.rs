@@ -9,7 +9,7 @@ use crate::history::{History, Key, Operation, Outcome};
 use crate::model::{self, State};
 use crate::verdict::{Options, Violation};
 
-const PROMISE: &str = "linearizable by search";
+pub(crate) const PROMISE: &str = "linearizable by search";
 
 /// More operations than this on one id are not searched.
 const OPERATIONS_MAX: usize = 200;

@@ -6,6 +6,18 @@ use std::fmt;
 use crate::history::{History, Key};
 use crate::{accounted, early, fencing, fired_or_cancelled, linearizable, lost, once, search};
 
+/// Every promise a checker decides, in their order.
+pub const PROMISES: [&str; 8] = [
+    lost::PROMISE,
+    early::PROMISE,
+    fired_or_cancelled::PROMISE,
+    once::PROMISE,
+    fencing::PROMISE,
+    accounted::PROMISE,
+    linearizable::PROMISE,
+    search::PROMISE,
+];
+
 /// What a run allows.
 #[derive(Clone, Debug)]
 pub struct Options {

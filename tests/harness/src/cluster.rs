@@ -1,7 +1,8 @@
-//! A cluster of real `bosingakd` processes on loopback, to be killed, stopped, continued and started again.
+//! A cluster of real `bosingakd` processes, on loopback or on hosts of their own, to be killed, stopped, continued and started again.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::ffi::OsString;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -27,12 +28,27 @@ pub struct Options {
     pub settings: Vec<(String, String)>,
     /// Where to make the directory that holds everything; the system's temporary directory when unset.
     pub within: Option<PathBuf>,
+    /// Where nodes live, in the order of their numbers; those beyond the list live on loopback.
+    pub hosts: Vec<Host>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { nodes: 3, partitions: 4, settings: Vec::new(), within: None }
+        Self { nodes: 3, partitions: 4, settings: Vec::new(), within: None, hosts: Vec::new() }
     }
+}
+
+/// A place for one node that has a network and a disk to itself.
+#[derive(Clone, Debug)]
+pub struct Host {
+    /// Its address; the ports are those of the documentation.
+    pub address: IpAddr,
+    /// What is put before the command that starts the node, such as `ip netns exec NAME`.
+    pub prefix: Vec<OsString>,
+    /// Directory of log and state.
+    pub data: PathBuf,
+    /// Added to the environment.
+    pub environment: Vec<(String, String)>,
 }
 
 impl Options {
@@ -55,8 +71,9 @@ pub struct Node {
     pub peers: SocketAddr,
     /// Where metrics are.
     pub admin: SocketAddr,
-    /// Its directory, with `config.toml`, `data` and `log`.
+    /// Its directory, with `config.toml`, `log` and, unless it has a host of its own, `data`.
     pub directory: PathBuf,
+    host: Option<Host>,
     process: Option<Process>,
 }
 
@@ -70,7 +87,7 @@ impl Node {
     /// Directory of log and state.
     #[must_use]
     pub fn data(&self) -> PathBuf {
-        self.directory.join("data")
+        self.host.as_ref().map_or_else(|| self.directory.join("data"), |host| host.data.clone())
     }
 
     /// Process id, while it runs.
@@ -138,8 +155,12 @@ impl Cluster {
         let id = self.nodes.len() as u64 + 1;
         let directory = self.root.path().join(format!("node-{id}"));
         std::fs::create_dir_all(&directory)?;
-        let (client, peers, admin) = (self.ports.take()?, self.ports.take()?, self.ports.take()?);
-        self.nodes.push(Node { id, client, peers, admin, directory, process: None });
+        let host = usize::try_from(id - 1).ok().and_then(|at| self.options.hosts.get(at)).cloned();
+        let (client, peers, admin) = match &host {
+            Some(host) => [7300, 7301, 7302].map(|port| SocketAddr::new(host.address, port)).into(),
+            None => (self.ports.take()?, self.ports.take()?, self.ports.take()?),
+        };
+        self.nodes.push(Node { id, client, peers, admin, directory, host, process: None });
         Ok(id)
     }
 
@@ -166,6 +187,19 @@ impl Cluster {
         self.spawn_as(id, &membership)
     }
 
+    /// Like [`Self::spawn`], with further settings of this start of this node.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be started.
+    pub fn spawn_set(&mut self, id: u64, settings: &[(&str, &str)]) -> Result<()> {
+        let kept = self.options.settings.len();
+        self.options.settings.extend(settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
+        let spawned = self.spawn(id);
+        self.options.settings.truncate(kept);
+        spawned
+    }
+
     fn spawn_as(&mut self, id: u64, membership: &str) -> Result<()> {
         let config = self.config(id, membership);
         let program = self.program(id, &config)?;
@@ -186,11 +220,15 @@ impl Cluster {
         let node = self.node(id);
         let file = node.directory.join("config.toml");
         std::fs::write(&file, config)?;
+        let server = binary::find("bosingakd")?.into_os_string();
+        let mut words = node.host.iter().flat_map(|host| host.prefix.clone()).chain([server]);
+        let binary = words.next().map(PathBuf::from).ok_or_else(|| Error::new("no command"))?;
+        let arguments = words.chain(["serve".into(), "--config".into(), file.into()]).collect();
         Ok(Program {
             name: format!("node {id}"),
-            binary: binary::find("bosingakd")?,
-            arguments: vec!["serve".into(), "--config".into(), file.into()],
-            environment: Vec::new(),
+            binary,
+            arguments,
+            environment: node.host.iter().flat_map(|host| host.environment.clone()).collect(),
             log: node.directory.join("log"),
             piped: false,
         })
@@ -465,6 +503,23 @@ impl Cluster {
             Some(process) => process.signal(signal),
             None => Ok(()),
         }
+    }
+
+    /// Whether a node's process has ended by itself; it then counts as not running.
+    ///
+    /// # Errors
+    ///
+    /// When the system does not say.
+    pub fn has_ended(&mut self, id: u64) -> Result<bool> {
+        let process = &mut self.node_mut(id).process;
+        let ended = match process {
+            Some(running) => running.exited()?.is_some(),
+            None => false,
+        };
+        if ended {
+            *process = None;
+        }
+        Ok(ended)
     }
 
     /// Refuses when a process we did not stop has exited.

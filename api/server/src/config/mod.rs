@@ -89,6 +89,12 @@ pub struct Config {
     pub cache_bytes: u64,
     /// `storage.write_buffer`.
     pub write_buffer_bytes: u64,
+    /// `storage.checkpoint_log`.
+    pub checkpoint_log_bytes: u64,
+    /// `storage.checkpoint_age`.
+    pub checkpoint_age: Duration,
+    /// `storage.log_max`; not below `storage.checkpoint_log`.
+    pub log_max_bytes: u64,
     /// `storage.free_space_min`.
     pub free_space_min_bytes: u64,
     /// `proposer.*`.
@@ -182,6 +188,12 @@ impl Config {
             return Err(values.refuse("clock.kind", expected.into()));
         }
         let connection_age_max = values.duration("limits.connection_age_max")?;
+        let (checkpoint_log_bytes, log_max_bytes) =
+            (values.size("storage.checkpoint_log")?, values.size("storage.log_max")?);
+        if log_max_bytes < checkpoint_log_bytes {
+            let least = units::format_size(checkpoint_log_bytes);
+            return Err(values.refuse("storage.log_max", format!("at least storage.checkpoint_log, {least}")));
+        }
         let canary_interval = values.duration("canary.interval")?;
         if !canary_interval.is_zero() && canary_interval < Duration::from_secs(1) {
             return Err(values.refuse("canary.interval", "\"0ms\" for never, or from 1s to 10m".into()));
@@ -204,6 +216,9 @@ impl Config {
             sync_delay: values.duration("raft.sync_delay")?,
             cache_bytes: values.size("storage.cache")?,
             write_buffer_bytes: values.size("storage.write_buffer")?,
+            checkpoint_log_bytes,
+            checkpoint_age: values.duration("storage.checkpoint_age")?,
+            log_max_bytes,
             free_space_min_bytes: values.size("storage.free_space_min")?,
             proposer: ProposerConfig {
                 entry_bytes_max: values.size("proposer.entry_bytes_max")? as usize,
@@ -301,6 +316,11 @@ mod tests {
         assert!(error.contains("did you mean raft.heartbeat?"), "{error}");
         let error = config("[raft]\nelection_min = \"690ms\"\n").expect_err("refused").to_string();
         assert!(error.contains("two and a half times raft.heartbeat, 700ms"), "{error}");
+        let error = config("[storage]\nlog_max = \"1MiB\"\n").expect_err("refused").to_string();
+        assert!(
+            error.contains("storage.log_max") && error.contains("at least storage.checkpoint_log, 64MiB"),
+            "{error}"
+        );
         let error = config("[canary]\ninterval = \"999ms\"\n").expect_err("refused").to_string();
         assert!(error.contains("from 1s to 10m"), "{error}");
         assert_eq!(config("[canary]\ninterval = \"0ms\"\n").expect("allowed").canary_interval, None);

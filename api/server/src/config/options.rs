@@ -156,6 +156,24 @@ pub const OPTIONS: &[Opt] = &[
         default: "128MiB",
     },
     Opt {
+        key: "storage.checkpoint_log",
+        meaning: "a partition writes a checkpoint after this much log, which is what a start has to apply again",
+        kind: Kind::Size(KIB, 64 * GIB),
+        default: "64MiB",
+    },
+    Opt {
+        key: "storage.checkpoint_age",
+        meaning: "a partition writes a checkpoint this long after the last one, if anything was applied",
+        kind: Kind::Duration(SECOND, 86_400 * SECOND),
+        default: "5m",
+    },
+    Opt {
+        key: "storage.log_max",
+        meaning: "log of a partition that is kept for a node that is away; one that missed more gets a snapshot",
+        kind: Kind::Size(KIB, 1024 * GIB),
+        default: "1GiB",
+    },
+    Opt {
         key: "storage.free_space_min",
         meaning: "writes are refused with DISK_LOW while the disk has less room than this; reads go on",
         kind: Kind::Size(0, 1024 * GIB),

@@ -1,0 +1,220 @@
+//! A run from its beginning to its verdict.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use harness::cluster::{Cluster, Host, Options};
+use harness::{Error, Result, record, wait};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
+
+use crate::arguments::Arguments;
+use crate::clocks::{NodeClock, Shim};
+use crate::disks::Disk;
+use crate::faults::Fault;
+use crate::nemesis::{Attempt, MEMBERS, World};
+use crate::network::{self, Network};
+use crate::outcome::{Outcome, Tally};
+use crate::workload::Workload;
+
+/// Hosts for nodes that come and go, beside those of the first members.
+const SPARE_HOSTS: u8 = 8;
+/// How long everything that is due may take to end once all is healed.
+const SETTLED_WITHIN: Duration = Duration::from_secs(90);
+/// What the wall clock of the recorder may differ from that of the node that decides: the nodes share the machine's, and a clock
+/// that was stepped is believed by nobody but may be followed for the pace of one heartbeat.
+const CLOCK_ERROR_US: i64 = 1_000_000;
+
+/// The machine's part: what must be there before a runtime is.
+pub struct Ground {
+    network: Network,
+    disks: Vec<Disk>,
+    // Last: unmounted before it is removed.
+    directory: tempfile::TempDir,
+}
+
+impl Ground {
+    /// Makes namespaces and disks, and moves the calling thread, and all it will start, to the callers' namespace.
+    ///
+    /// # Errors
+    ///
+    /// When the platform does not permit it; what was made is gone again.
+    pub fn prepare(arguments: &Arguments) -> io::Result<Ground> {
+        let directory = tempfile::Builder::new().prefix("bosingak-chaos-").tempdir_in(&arguments.dir)?;
+        let hosts = MEMBERS.len() as u8 + SPARE_HOSTS;
+        let disks =
+            (1..=hosts).map(|node| Disk::make(directory.path(), &format!("disk-{node}"))).collect::<io::Result<_>>()?;
+        let network = Network::start(hosts, arguments.seed)?;
+        Ok(Ground { network, disks, directory })
+    }
+}
+
+/// Injects faults until time is up and each was injected once, heals, and asks the checkers.
+///
+/// # Errors
+///
+/// When the cluster cannot be started at all.
+pub async fn run(arguments: &Arguments, ground: Ground) -> Result<Outcome> {
+    let Ground { network, disks, directory } = ground;
+    let clocks = clocks_of(directory.path(), arguments.lie_about_syncs)?;
+    let cluster = Cluster::start(Options {
+        settings: settings(),
+        within: Some(directory.path().to_owned()),
+        hosts: hosts(&network, &disks, &clocks)?,
+        ..Options::default()
+    })
+    .await?;
+    let endpoints = MEMBERS.map(|node| cluster.node(node.into()).endpoint()).into();
+    let workload = Workload::start(endpoints, arguments.seed).await?;
+    let dice = StdRng::seed_from_u64(arguments.seed);
+    let mut world = World { cluster, workload, network, disks, clocks, dice };
+    let mut outcome = Outcome {
+        seed: arguments.seed,
+        faults: arguments.listed().into_iter().map(|fault| (fault, Tally::default())).collect(),
+        allowed: arguments.allow_skip.clone(),
+        stuck: None,
+        verdict: None,
+        packets: world.network.switch().counts(),
+    };
+    let injected = inject_all(&mut world, arguments, &mut outcome.faults).await;
+    outcome.packets = world.network.switch().counts();
+    let settled = match injected {
+        Ok(()) => settle(&mut world).await,
+        Err(error) => Err(error),
+    };
+    match settled {
+        Ok(()) => outcome.verdict = Some(judge(&world, arguments, outcome.faults.contains_key(&Fault::ClockStep))),
+        Err(error) => outcome.stuck = Some(error.to_string()),
+    }
+    if outcome.last_word() == crate::outcome::LastWord::Broken {
+        keep(&world, arguments)?;
+    }
+    let World { cluster, workload, network, disks, .. } = world;
+    // In this order: nobody may use what is taken away.
+    drop(workload);
+    drop(cluster);
+    drop(disks);
+    drop(network);
+    drop(directory);
+    Ok(outcome)
+}
+
+/// One deck after the other, each with every fault once, in an order the seed decides.
+async fn inject_all(world: &mut World, arguments: &Arguments, tallies: &mut BTreeMap<Fault, Tally>) -> Result<()> {
+    let began = Instant::now();
+    let until = Duration::from_secs_f64(arguments.minutes * 60.0);
+    let mut first = true;
+    while first || began.elapsed() < until {
+        let mut deck = arguments.listed();
+        deck.shuffle(&mut world.dice);
+        for fault in deck {
+            if !first && began.elapsed() >= until {
+                break;
+            }
+            eprintln!("{:>6.1} s  {fault}", began.elapsed().as_secs_f64());
+            let attempt = world.inject(fault).await.map_err(|error| Error(format!("{fault}: {error}")))?;
+            let tally = tallies.entry(fault).or_default();
+            match attempt {
+                Attempt::Survived => tally.survived += 1,
+                Attempt::Skipped(why) => {
+                    eprintln!("          not injected: {why}");
+                    tally.skipped = Some(why);
+                }
+            }
+        }
+        first = false;
+    }
+    Ok(())
+}
+
+/// Waits until every trigger has ended, and reads them all.
+async fn settle(world: &mut World) -> Result<()> {
+    world.progress("after the last fault").await?;
+    eprintln!("          healed; waiting for everything to end");
+    world.workload.quiet().await;
+    world.cluster.ready_within(Duration::from_secs(60)).await?;
+    let caller = world.cluster.caller()?;
+    let recorder = world.workload.recorder();
+    wait::until("end of every trigger", SETTLED_WITHIN, || async {
+        record::final_reads(&caller, recorder).await.map_err(|problem| problem.to_string())?;
+        let left = recorder.look(|history| {
+            use checkers::history::State;
+            let open = |state: State| state == State::Scheduled || state == State::Fired;
+            history.final_reads.values().filter(|read| open(read.state)).count()
+        });
+        if left == 0 { Ok(()) } else { Err(format!("{left} have not ended")) }
+    })
+    .await
+}
+
+fn judge(world: &World, arguments: &Arguments, clocks_stepped: bool) -> checkers::Verdict {
+    let allowed = checkers::Options {
+        clock_error_us: if clocks_stepped { CLOCK_ERROR_US } else { 0 },
+        ..checkers::Options::default()
+    };
+    let verdict = checkers::check(&world.workload.recorder().history(), &allowed);
+    if !verdict.is_good() {
+        eprintln!("replay with: bosingak-chaos --minutes {} --seed {}", arguments.minutes, arguments.seed);
+    }
+    verdict
+}
+
+/// Keeps what somebody will want to look at.
+fn keep(world: &World, arguments: &Arguments) -> Result<()> {
+    let kept = arguments.dir.join(format!("chaos-{}-{}", arguments.seed, harness::clock::now_ms()));
+    std::fs::create_dir_all(&kept)?;
+    let history = world.workload.recorder().history();
+    history.write(std::fs::File::create(kept.join("history.jsonl"))?).map_err(|error| Error(error.to_string()))?;
+    for node in world.cluster.nodes() {
+        let log = node.directory.join("log");
+        if log.is_file() {
+            std::fs::copy(log, kept.join(format!("node-{}.log", node.id)))?;
+        }
+    }
+    eprintln!("history and logs are in {}", kept.display());
+    Ok(())
+}
+
+/// None where there is no compiler: the fault is then skipped, and the run says so.
+fn clocks_of(directory: &Path, lies: bool) -> Result<Vec<NodeClock>> {
+    match Shim::compile(directory, lies) {
+        Ok(shim) => MEMBERS.into_iter().map(|node| Ok(NodeClock::new(&shim, directory, node)?)).collect(),
+        Err(error) if lies => Err(error.into()),
+        Err(error) => {
+            eprintln!("clocks cannot be stepped: {error}");
+            Ok(Vec::new())
+        }
+    }
+}
+
+fn hosts(network: &Network, disks: &[Disk], clocks: &[NodeClock]) -> Result<Vec<Host>> {
+    (1u8..)
+        .zip(disks)
+        .map(|(node, disk)| {
+            // Only the network: a mount namespace of its own would keep a disk in use after its power is cut.
+            let namespace = format!("--net=/run/netns/{}", network.namespace(node));
+            let clock = clocks.get(usize::from(node) - 1);
+            Ok(Host {
+                address: network::address(node),
+                prefix: vec!["nsenter".into(), namespace.into()],
+                data: disk.data(),
+                environment: clock.map(NodeClock::environment).unwrap_or_default(),
+            })
+        })
+        .collect()
+}
+
+/// Small disks, and so little log kept that whoever was away for ten seconds needs a snapshot.
+fn settings() -> Vec<(String, String)> {
+    [
+        ("storage.free_space_min", "\"64MiB\""),
+        ("storage.checkpoint_log", "\"32KiB\""),
+        ("storage.checkpoint_age", "\"2s\""),
+        ("storage.log_max", "\"96KiB\""),
+    ]
+    .map(|(key, value)| (key.to_owned(), value.to_owned()))
+    .into()
+}
