@@ -162,7 +162,7 @@ impl Client {
         let mut last = None;
         loop {
             let Some(timeout) = attempts.begin(self.now()) else {
-                return Err(last.unwrap_or(Error::TimedOut { after: policy.total }));
+                return Err(attempts.verdict(last.unwrap_or(Error::TimedOut { after: policy.total })));
             };
             let endpoint = named.take().unwrap_or_else(|| self.inner.pick(self.now(), how.partition));
             let error = match self.attempt(&endpoint, timeout, request.clone(), &send).await {
@@ -170,7 +170,7 @@ impl Client {
                 Err(error) => error,
             };
             match attempts.failed(self.now(), &error, rand::random()) {
-                Next::GiveUp => return Err(error),
+                Next::GiveUp => return Err(attempts.verdict(error)),
                 Next::Again { after, target } => {
                     named = self.follow(how.partition, &endpoint, target);
                     last = Some(error);

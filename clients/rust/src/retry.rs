@@ -98,12 +98,21 @@ pub struct Attempts {
     repeatable: bool,
     made: u32,
     followed_hint: bool,
+    /// The failure of the newest try that may have had its effect.
+    unknown: Option<Error>,
 }
 
 impl Attempts {
     /// A call that begins `now`. `repeatable`: a repeat has the same effect and answer as the first.
     pub fn new(policy: Policy, now: Duration, repeatable: bool) -> Self {
-        Attempts { policy, deadline: now.saturating_add(policy.total), repeatable, made: 0, followed_hint: false }
+        Attempts {
+            policy,
+            deadline: now.saturating_add(policy.total),
+            repeatable,
+            made: 0,
+            followed_hint: false,
+            unknown: None,
+        }
     }
 
     /// The moment by which the call ends.
@@ -123,7 +132,10 @@ impl Attempts {
         let allowed = match error.repeat() {
             Repeat::Never => false,
             Repeat::NotExecuted => true,
-            Repeat::MaybeExecuted => self.repeatable,
+            Repeat::MaybeExecuted => {
+                self.unknown = Some(error.clone());
+                self.repeatable
+            }
         };
         if !allowed || self.made >= self.policy.attempts_max {
             return Next::GiveUp;
@@ -134,6 +146,21 @@ impl Attempts {
             return Next::GiveUp;
         }
         Next::Again { after, target }
+    }
+
+    /// A try ended without an answer to this call, for a reason that need not have been about it.
+    pub fn broken_off(&mut self, error: &Error) {
+        let unknown = error.repeat() == Repeat::MaybeExecuted;
+        self.unknown = Some(if unknown { error.clone() } else { Error::TimedOut { after: self.policy.attempt } });
+    }
+
+    /// The failure of the call, given that of its last try: that nothing was done may be said only if no try before may
+    /// have done it.
+    pub fn verdict(&self, last: Error) -> Error {
+        match (&self.unknown, last.repeat()) {
+            (Some(unknown), Repeat::NotExecuted) => unknown.clone(),
+            _ => last,
+        }
     }
 
     fn wait(&mut self, error: &Error, random: u32) -> (Duration, Target) {
@@ -219,6 +246,23 @@ mod tests {
         assert_eq!(begun(false).failed(200 * MS, &gone(), 0), Next::GiveUp);
         let full = refused(Reason::Overloaded, None, None);
         assert!(matches!(begun(false).failed(200 * MS, &full, 0), Next::Again { .. }));
+    }
+
+    /// Red when `verdict` returns `last`: whoever calls would take what an earlier try did for not done. Found by seed 3035
+    /// of the simulation.
+    #[test]
+    fn a_call_that_may_have_been_carried_out_does_not_end_as_one_that_was_not() {
+        let hint = refused(Reason::NotLeader, None, None);
+        let mut attempts = begun(true);
+        assert_eq!(attempts.verdict(hint.clone()).repeat(), Repeat::NotExecuted);
+        attempts.failed(200 * MS, &hint, 0);
+        assert_eq!(attempts.verdict(hint.clone()).repeat(), Repeat::NotExecuted);
+        attempts.failed(300 * MS, &Error::TimedOut { after: 3_000 * MS }, 0);
+        attempts.failed(400 * MS, &hint, 0);
+        assert!(matches!(attempts.verdict(hint), Error::TimedOut { .. }));
+        // What the log says for good is so, whichever try it answers.
+        let exists = refused(Reason::AlreadyExists, None, None);
+        assert_eq!(attempts.verdict(exists).reason(), Some(&Reason::AlreadyExists));
     }
 
     #[test]

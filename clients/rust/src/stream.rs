@@ -229,6 +229,9 @@ impl Driver {
             Answered::Settled(offer) => {
                 let _ = offer.reply.send(result);
             }
+            Answered::Failed(offer, error) => {
+                let _ = offer.reply.send(Err(error));
+            }
             // The rest of the stream would be told the same: it moves to the leader as a whole.
             Answered::Again(Target::Leader(leader)) => {
                 let moved = result.err().unwrap_or(Error::Closed);

@@ -43,6 +43,8 @@ enum State {
 pub enum Answered<T> {
     /// Final: hand the answer to whoever waits on the item.
     Settled(T),
+    /// Refused, and not tried again: hand this to whoever waits on the item.
+    Failed(T, Error),
     /// Refused for a passing reason; it will be sent again by itself. The target says what to make of the stream.
     Again(Target),
     /// Nobody waits for this sequence (answered twice, or its time was up).
@@ -129,7 +131,11 @@ impl<T> Window<T> {
             self.resting.insert((until, sequence));
             return Answered::Again(target);
         }
-        self.forget(sequence).map_or(Answered::Unknown, |item| Answered::Settled(item.value))
+        let Some(item) = self.forget(sequence) else { return Answered::Unknown };
+        match refused {
+            Some(error) => Answered::Failed(item.value, item.attempts.verdict(error.clone())),
+            None => Answered::Settled(item.value),
+        }
     }
 
     /// The stream broke: what was under way is sent again on the next one. Safe, because every item carries its id.
@@ -138,6 +144,7 @@ impl<T> Window<T> {
             if item.state == State::UnderWay {
                 item.state = State::Unsent;
                 item.last_error = Some(error.clone());
+                item.attempts.broken_off(error);
                 self.unsent.insert(*sequence);
             }
         }
@@ -164,7 +171,12 @@ impl<T> Window<T> {
             let Some(item) = self.forget(sequence) else {
                 break;
             };
-            let error = item.last_error.unwrap_or(Error::TimedOut { after: self.policy.total });
+            let time_out = Error::TimedOut { after: self.policy.total };
+            let error = match item.state {
+                // Of the try that is under way nothing is known.
+                State::UnderWay => time_out,
+                State::Unsent | State::Resting(_) => item.attempts.verdict(item.last_error.unwrap_or(time_out)),
+            };
             expired.push((item.value, error));
         }
         expired
@@ -196,7 +208,7 @@ impl<T> Window<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::{Reason, Refusal};
+    use crate::error::{Reason, Refusal, Repeat};
     use proptest::prelude::*;
     use tonic::Code;
 
@@ -237,6 +249,29 @@ mod tests {
         assert!(matches!(window.answered(4 * MS, sequences[0], None, 0), Answered::Unknown));
     }
 
+    /// Red when `tick` hands back the error of an earlier try while one is under way, or `disconnected` does not note that
+    /// its items may have been carried out.
+    #[test]
+    fn an_item_that_was_sent_does_not_end_as_one_that_was_not() {
+        let mut window = Window::new(Policy::default());
+        let refused = window.offered(Duration::ZERO, 1);
+        let sent_again = window.offered(Duration::ZERO, 2);
+        let broken_off = window.offered(Duration::ZERO, 3);
+        sent(&mut window, Duration::ZERO);
+        for sequence in [refused, sent_again] {
+            window.answered(MS, sequence, Some(&overloaded()), 0);
+        }
+        window.disconnected(&overloaded());
+        window.tick(1_000 * MS);
+        while window.take_unsent(1_000 * MS).is_some() {}
+        for sequence in [refused, broken_off] {
+            window.answered(1_001 * MS, sequence, Some(&overloaded()), 0);
+        }
+        let repeats = window.tick(10_000 * MS).into_iter().map(|(value, error)| (value, error.repeat()));
+        let unknown = Repeat::MaybeExecuted;
+        assert_eq!(repeats.collect::<Vec<_>>(), [(1, Repeat::NotExecuted), (2, unknown), (3, unknown)]);
+    }
+
     #[test]
     fn a_passing_refusal_rests_and_goes_again() {
         let mut window = Window::new(Policy::default());
@@ -256,7 +291,7 @@ mod tests {
         let mut window = Window::new(Policy::default());
         let sequence = window.offered(Duration::ZERO, 7);
         sent(&mut window, Duration::ZERO);
-        assert!(matches!(window.answered(MS, sequence, Some(&Error::Closed), 0), Answered::Settled(7)));
+        assert!(matches!(window.answered(MS, sequence, Some(&Error::Closed), 0), Answered::Failed(7, Error::Closed)));
         assert!(window.is_empty());
     }
 
@@ -306,7 +341,7 @@ mod tests {
                     },
                     4 => if !under_way.is_empty() {
                         let sequence = under_way[i % under_way.len()];
-                        if let Answered::Settled(value) =
+                        if let Answered::Failed(value, _) =
                             window.answered(now, sequence, Some(&overloaded()), 0) {
                             ended.push(value);
                         }
