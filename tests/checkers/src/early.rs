@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use crate::history::{Answer, Facts, History, Key, Outcome};
+use crate::history::{Answer, Facts, History, Key, Outcome, Request};
 use crate::verdict::{Options, Violation};
 
 pub(crate) const PROMISE: &str = "never fired early";
 
-/// Compares deliveries and receipts with the due times that were acknowledged.
+/// Compares deliveries and receipts with the due times that were acknowledged, and those with what was asked for.
 #[must_use]
 pub fn check(history: &History, options: &Options) -> Vec<Violation> {
     let acknowledged = acknowledged(history);
@@ -15,6 +15,21 @@ pub fn check(history: &History, options: &Options) -> Vec<Violation> {
     let mut report = |trigger: &Key, detail: String| {
         violations.push(Violation { promise: PROMISE, trigger: trigger.clone(), detail });
     };
+    for operation in &history.operations {
+        let (Request::Schedule { due_ms: Some(asked) } | Request::Reschedule { due_ms: Some(asked), .. }) =
+            operation.request
+        else {
+            continue;
+        };
+        // A moment in the past becomes the present, never the other way round. A repeated request is answered as the
+        // first of its kind, which may have been moved since.
+        if let Outcome::Ok(Answer::Scheduled { due_ms, replayed: false, .. } | Answer::Rescheduled { due_ms, .. }) =
+            operation.outcome
+            && due_ms < asked
+        {
+            report(&operation.trigger, format!("due {asked} was asked for, {due_ms} was promised"));
+        }
+    }
     for delivery in &history.deliveries {
         let trigger = &delivery.trigger;
         // What the client was told binds, not what the delivery says about itself.
@@ -100,6 +115,16 @@ mod tests {
         delivery.fired_ms -= 500;
         delivery.received_us -= 500_000;
         assert!(found(&history) > 0);
+    }
+
+    /// Red when what was asked for is not compared.
+    #[test]
+    fn rejects_a_promise_before_what_was_asked_for() {
+        let mut history = fixture::life();
+        if let Request::Schedule { due_ms } = &mut history.operations[0].request {
+            *due_ms = Some(fixture::DUE_MS + 1);
+        }
+        assert_eq!(found(&history), 1);
     }
 
     /// Red when receipts are not looked at.

@@ -1,4 +1,5 @@
-//! Deliveries of one (id, generation) carry growing tokens: whoever led before has nothing to say any more.
+//! Deliveries of one (id, generation) carry growing tokens: whoever led before has nothing to say any more. And what was
+//! counted as an attempt is not counted again: one leader hands out one attempt once.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +8,8 @@ use crate::verdict::Violation;
 
 pub(crate) const PROMISE: &str = "fencing";
 
-/// Looks for deliveries that arrived with a token lower than one seen before, and for tokens used twice.
+/// Looks for deliveries that arrived with a token lower than one seen before, for tokens used twice, and for attempts that
+/// one leader made twice.
 #[must_use]
 pub fn check(history: &History) -> Vec<Violation> {
     let mut violations = Vec::new();
@@ -18,6 +20,7 @@ pub fn check(history: &History) -> Vec<Violation> {
     in_order.sort_by_key(|delivery| delivery.received_us);
     let mut newest: BTreeMap<(&Key, u64), &Delivery> = BTreeMap::new();
     let mut used: BTreeMap<(u32, Token), &Delivery> = BTreeMap::new();
+    let mut made: BTreeMap<(&Key, u64, u32, u64, u64), Token> = BTreeMap::new();
     for delivery in in_order {
         let trigger = &delivery.trigger;
         if let Some(before) = newest.insert((trigger, delivery.generation), delivery)
@@ -28,6 +31,20 @@ pub fn check(history: &History) -> Vec<Violation> {
                 format!(
                     "generation {}: {:?} to {} came after {:?} to {}",
                     delivery.generation, delivery.token, delivery.executor, before.token, before.executor
+                ),
+            );
+        }
+        let Token { epoch, term, .. } = delivery.token;
+        let attempt = (trigger, delivery.generation, delivery.attempt, epoch, term);
+        if let Some(before) = made.insert(attempt, delivery.token)
+            && before != delivery.token
+        {
+            let (generation, attempt) = (delivery.generation, delivery.attempt);
+            report(
+                trigger,
+                format!(
+                    "generation {generation}: attempt {attempt} was made twice, with {before:?} and {:?}",
+                    delivery.token
                 ),
             );
         }
@@ -77,9 +94,17 @@ mod tests {
     #[test]
     fn accepts_growing_tokens() {
         let mut history = fixture::life();
-        history.push(Event::Delivery(redelivered(1, 2, 10)));
-        history.push(Event::Delivery(redelivered(2, 1, 20)));
+        history.push(Event::Delivery(Delivery { attempt: 2, ..redelivered(1, 2, 10) }));
+        history.push(Event::Delivery(Delivery { attempt: 2, ..redelivered(2, 1, 20) }));
         assert!(check(&history).is_empty());
+    }
+
+    /// Red when attempts are not told apart by their number, or leaders by their term.
+    #[test]
+    fn rejects_one_attempt_made_twice_by_one_leader() {
+        let mut history = fixture::life();
+        history.push(Event::Delivery(redelivered(1, 2, 10)));
+        assert_eq!(check(&history).len(), 1);
     }
 
     /// Red when terms are not compared before counters.
@@ -87,7 +112,7 @@ mod tests {
     fn rejects_a_delivery_of_an_old_leader() {
         let mut history = fixture::life();
         history.push(Event::Delivery(redelivered(2, 1, 10)));
-        history.push(Event::Delivery(redelivered(1, 9, 20)));
+        history.push(Event::Delivery(Delivery { attempt: 2, ..redelivered(1, 9, 20) }));
         assert_eq!(check(&history).len(), 1);
     }
 

@@ -11,11 +11,16 @@
 //! | [`once`] | effect at most once per (id, generation), and one receipt for everybody |
 //! | [`fencing`] | deliveries of one (id, generation) carry growing tokens |
 //! | [`accounted`] | everything due is completed, leased, in the retry lane, dead-lettered or held |
+//! | [`attempts`] | a failed attempt is counted once (for runs that see the log) |
+//! | [`effects`] | what is completed was done (for runs that know what handlers did) |
+//! | [`replicas`] | replicas at one index are identical when read (for runs that see replicas) |
 //! | [`linearizable`], [`search`] | schedule, cancel, reschedule, run-now and get are linearizable per id |
 
 pub mod accounted;
+pub mod attempts;
 pub mod convert;
 pub mod early;
+pub mod effects;
 pub mod fencing;
 pub mod fired_or_cancelled;
 pub mod history;
@@ -23,6 +28,7 @@ pub mod linearizable;
 pub mod lost;
 pub mod model;
 pub mod once;
+pub mod replicas;
 pub mod search;
 mod verdict;
 
