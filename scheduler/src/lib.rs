@@ -14,6 +14,8 @@ pub mod lane;
 pub mod machine;
 pub mod memory;
 pub mod overlay;
+#[doc(hidden)]
+pub mod planted;
 pub mod read;
 pub mod record;
 pub mod reply;

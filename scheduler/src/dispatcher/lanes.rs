@@ -8,6 +8,7 @@ use super::leases::Leases;
 use super::outcomes::Reported;
 use super::types::{Cause, Marks, Row, RowSource};
 use crate::lane::{Class, Generation, LaneId, Position};
+use crate::planted::{self, Bug};
 use crate::store::StoreError;
 use crate::time::Timestamp;
 
@@ -81,7 +82,7 @@ impl Lane {
 
     /// The last position that may have fired.
     pub fn fired_to(&self, watermark: Timestamp) -> Position {
-        let due = Position::end_of(watermark);
+        let due = Position::end_of(planted::due_by(watermark));
         self.marks.released.map_or(due, |released| released.min(due))
     }
 
@@ -93,7 +94,7 @@ impl Lane {
     pub fn set_marks(&mut self, marks: Marks) {
         self.marks = marks;
         self.cursor = self.cursor.max(marks.floor);
-        self.unread = true;
+        self.unread = !(planted::is(Bug::ForgetsRetryLane) && self.id.class() == Class::Retry);
         self.unreleased = true;
     }
 
@@ -147,6 +148,7 @@ impl Lane {
     /// Everything before this position has ended.
     pub fn ended_before(&self, watermark: Timestamp) -> Position {
         let waiting = [self.held.first().copied(), self.first_ready()].into_iter().flatten().min();
+        let waiting = waiting.filter(|_| !planted::is(Bug::RaisesFloorTooFar));
         let position = waiting.map_or(self.cursor, |waiting| waiting.min(self.cursor));
         match self.id.class() {
             // A retry keeps its old generation, so one inserted later may stand before what was read at this moment.

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use crate::command::Cancel;
+use crate::planted::{self, Bug};
 use crate::record::IdRecord;
 use crate::reply::{Outcome, Receipt, Refusal, Reply};
 use crate::standing::Standing;
@@ -61,6 +62,7 @@ impl Step<'_, '_> {
         expect(&found.record, expected_generation)?;
         match found.standing {
             Standing::Scheduled => Ok(Ok(found)),
+            Standing::Fired(_) if planted::is(Bug::CancelsFired) => Ok(Ok(found)),
             Standing::Fired(_) | Standing::Retrying => Err(Refusal::AlreadyFired(self.receipt(&found)?).into()),
             Standing::Completed(_) | Standing::Dead | Standing::Ended => {
                 Err(Refusal::AlreadyEnded(self.receipt(&found)?).into())

@@ -22,6 +22,7 @@ use crate::domain::{Domain, DomainContext, DomainError, NoDomain};
 use crate::keys::{self, IdHash};
 use crate::lane::Generation;
 use crate::overlay::Overlay;
+use crate::planted;
 use crate::record::{Meta, encode_fired};
 use crate::reply::{Effect, Refusal, Reply};
 use crate::store::{Read, StoreError};
@@ -198,7 +199,7 @@ impl<D: Domain> Machine<D> {
     /// Checks everything about an entry that does not depend on rows, before anything is written.
     fn admit(&self, index: u64, entry: &Entry) -> Result<Timestamp, String> {
         let (applied, watermark) = (self.meta.applied, self.meta.watermark());
-        let now = Timestamp::from_millis(entry.time);
+        let now = planted::now(Timestamp::from_millis(entry.time));
         if entry.level > FEATURE_LEVEL {
             return Err(format!("entry needs feature level {}, this build has {FEATURE_LEVEL}", entry.level));
         }

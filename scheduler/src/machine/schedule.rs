@@ -3,6 +3,7 @@
 use crate::command::{Schedule, When};
 use crate::keys::IdHash;
 use crate::lane::{LaneId, Position};
+use crate::planted;
 use crate::record::{IdRecord, Stage, Tail, Trigger};
 use crate::reply::{Refusal, Reply};
 use crate::standing::{first_receipt, scheduled_receipt};
@@ -33,7 +34,7 @@ impl Step<'_, '_> {
         let topic = self.topic_named(&command.namespace, &command.topic)?;
         let lane = LaneId::new(topic, class);
         let position = Position { due: due.due, generation: self.generation() };
-        let trigger = Trigger {
+        let mut trigger = Trigger {
             shard_key: command.shard_key,
             payload: command.payload,
             labels: command.labels,
@@ -45,6 +46,7 @@ impl Step<'_, '_> {
             moved_plus_one: 0,
             progress: None,
         };
+        planted::shuffle(&mut trigger.labels);
         let record = IdRecord {
             stage: Stage::Live,
             lane,
@@ -65,7 +67,7 @@ impl Step<'_, '_> {
     /// everything that has fired: it fires at once and is never skipped.
     pub(super) fn resolve(&self, when: When) -> Result<Due, Refusal> {
         let asked = match when {
-            When::At(ms) => Timestamp::from_millis(ms),
+            When::At(ms) => planted::asked(Timestamp::from_millis(ms)),
             When::After(ms) => self.now.after(Delay::from_millis(ms)),
         };
         let horizon = self.now.after(HORIZON);

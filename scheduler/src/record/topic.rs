@@ -4,6 +4,7 @@ use prost::Message;
 
 use crate::command::{RetryPolicy, TopicSettings};
 use crate::lane::{Class, Generation, LaneId, Position, TopicId};
+use crate::planted;
 use crate::store::StoreError;
 use crate::time::Timestamp;
 
@@ -105,12 +106,12 @@ impl Topic {
 impl Lane {
     /// Whether a row at this position has fired at this watermark.
     pub fn has_fired(&self, position: Position, watermark: Timestamp) -> bool {
-        position.due <= watermark && self.released.is_none_or(|released| position <= released)
+        position.due <= planted::due_by(watermark) && self.released.is_none_or(|released| position <= released)
     }
 
     /// The last position that can have fired at this watermark.
     pub fn fired_up_to(&self, watermark: Timestamp) -> Position {
-        let due = Position::end_of(watermark);
+        let due = Position::end_of(planted::due_by(watermark));
         self.released.map_or(due, |released| released.min(due))
     }
 

@@ -36,6 +36,7 @@ mod slot;
 mod slots;
 
 use crate::lane::LaneId;
+use crate::planted::{self, Bug};
 use crate::time::{Delay, Timestamp};
 pub use recount::Recount;
 use slot::Slot;
@@ -259,7 +260,7 @@ impl Wheel {
             assert!(from <= at && at < to, "a trigger at {at} in the split of {from} to {to}");
             recounted.add(lane, count);
             // A slot that has begun is kept whole: it has to be split in its turn, unless it is a millisecond.
-            if finer.split_at(at).to > self.first_open() {
+            if finer.split_at(at).to > self.first_open() && !planted::is(Bug::WheelDropsSplits) {
                 kept.add(lane, count);
                 self.levels[finer as usize].add(finer.slot(at), lane, count);
             }
