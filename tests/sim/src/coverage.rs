@@ -1,0 +1,172 @@
+//! What a sweep has met. A sweep that has met too little proves nothing, and fails for that.
+
+use std::fmt;
+
+use crate::swarm::FAULTS;
+
+macro_rules! counters {
+    ($($(#[$doc:meta])+ $name:ident $(: $required:literal)?,)+) => {
+        /// How often what was met.
+        #[derive(Clone, Debug, Default, PartialEq, Eq)]
+        pub struct Coverage {
+            $($(#[$doc])+ pub $name: u64,)+
+            /// Faults by kind.
+            pub by_fault: [u64; FAULTS.len()],
+            /// Entries whose outcome their leader never learned: index and term.
+            pub unknown_at: Vec<(u64, u64)>,
+        }
+
+        impl Coverage {
+            /// Adds what another run has met.
+            pub fn add(&mut self, other: &Coverage) {
+                $(self.$name += other.$name;)+
+                for (sum, count) in self.by_fault.iter_mut().zip(other.by_fault) {
+                    *sum += count;
+                }
+            }
+
+            /// Everything, by name.
+            #[must_use]
+            pub fn all(&self) -> Vec<(&'static str, u64)> {
+                vec![$((stringify!($name), self.$name),)+]
+            }
+
+            /// What a sweep has to have met.
+            #[must_use]
+            pub fn required(&self) -> Vec<(&'static str, u64)> {
+                let mut required = Vec::new();
+                $($(
+                    let _: &str = $required;
+                    required.push((stringify!($name), self.$name));
+                )?)+
+                required
+            }
+        }
+    };
+}
+
+counters! {
+    /// Calls that ended.
+    operations,
+    /// With an answer, a refusal by the log among them.
+    answered,
+    /// Certainly without effect.
+    refused,
+    /// Nobody knows.
+    unanswered,
+    /// Tries after the first.
+    tried_again: "required",
+    /// Events.
+    events,
+    /// Faults.
+    faults: "required",
+    /// Entries applied.
+    entries,
+    /// Commands proposed.
+    commands,
+    /// Entries without commands.
+    bare_entries: "required",
+    /// Terms of leadership.
+    terms,
+    /// A node was elected while another believed that it led.
+    two_leaders: "required",
+    /// A leader was lost that had handed something out.
+    leader_lost_with_leases: "required",
+    /// A leader had something to hand out and was not sure to lead.
+    withheld: "required",
+    /// Commands a leader refused because no majority had answered it.
+    refused_without_lease: "required",
+    /// A new leader committed what its predecessor never knew the fate of.
+    unknown_committed: "required",
+    /// Or it was gone.
+    unknown_lost: "required",
+    /// A node died.
+    crashes: "required",
+    /// Entries that a crash took because they were not synced.
+    unsynced_lost: "required",
+    /// Logs that ended in the middle of a frame.
+    torn_tails: "required",
+    /// Checkpoints taken.
+    checkpoints: "required",
+    /// Snapshots installed.
+    snapshots: "required",
+    /// Slots of the wheel counted again one level finer.
+    splits: "required",
+    /// Counts of a slot that came for a wheel that had been replaced.
+    stale_counts,
+    /// A clock was set while its node led.
+    leader_clock_steps: "required",
+    /// Stamps made while the clock was not followed.
+    clock_alarms: "required",
+    /// A cancellation was too late by the very entry it was in.
+    cancel_raced_fire: "required",
+    /// A Schedule was answered as one before it.
+    repeated_schedules: "required",
+    /// A request was answered as when it was made first.
+    repeated_requests: "required",
+    /// Deliveries.
+    deliveries: "required",
+    /// Deliveries after a failed attempt.
+    second_attempts: "required",
+    /// Leases that ran out and were logged as an attempt.
+    leases_expired: "required",
+    /// Leases extended.
+    extended: "required",
+    /// Leases adopted by a new leader or stream.
+    adopted: "required",
+    /// Handlers dropped.
+    aborted: "required",
+    /// Reports about an older attempt than the newest.
+    superseded: "required",
+    /// Triggers given up.
+    dead_letters: "required",
+    /// Merged successes proposed.
+    runs: "required",
+    /// Positions of runs that had ended otherwise.
+    rejected_in_runs,
+    /// Releases of limited lanes proposed.
+    releases: "required",
+    /// Marks or settings of lanes changed.
+    lanes_changed: "required",
+    /// Streams that broke.
+    streams_broken: "required",
+    /// Executors that died.
+    workers_killed: "required",
+    /// Ids whose answers were put into an order.
+    searched: "required",
+    /// Ids for which that was given up.
+    undecided,
+}
+
+impl Coverage {
+    /// A leader is gone that does not know what became of an entry.
+    pub fn unknown(&mut self, index: u64, term: u64) {
+        self.unknown_at.push((index, term));
+    }
+
+    /// What makes a sweep worthless; empty when it is not.
+    #[must_use]
+    pub fn vacuous(&self) -> Vec<String> {
+        let mut why: Vec<String> = self
+            .required()
+            .into_iter()
+            .filter(|(_, count)| *count == 0)
+            .map(|(name, _)| format!("never met: {name}"))
+            .collect();
+        if self.answered * 2 < self.operations || self.operations == 0 {
+            why.push(format!("{} of {} calls were answered", self.answered, self.operations));
+        }
+        why
+    }
+}
+
+impl fmt::Display for Coverage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all: Vec<String> = self.all().into_iter().map(|(name, count)| format!("{name} {count}")).collect();
+        for line in all.chunks(6) {
+            writeln!(f, "  {}", line.join(" · "))?;
+        }
+        let faults = FAULTS.iter().zip(self.by_fault).map(|(kind, count)| format!("{kind:?} {count}"));
+        write!(f, "  faults: {}", faults.collect::<Vec<_>>().join(" · "))
+    }
+}
