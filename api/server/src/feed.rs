@@ -86,6 +86,8 @@ pub struct Feed {
 
 struct Inner {
     wheel: Wheel,
+    /// Counts the wheels there have been: what was counted for one says nothing about the next.
+    wheels: u64,
     /// Between apply and its publication: the store may be ahead of the wheel, so no split may begin.
     applying: bool,
     owed: bool,
@@ -114,6 +116,7 @@ impl Feed {
             partition,
             inner: Mutex::new(Inner {
                 wheel: Wheel::new(Timestamp::MIN),
+                wheels: 0,
                 applying: false,
                 owed: false,
                 dispatcher: None,
@@ -186,6 +189,7 @@ impl Feed {
         }
         let mut inner = self.lock();
         inner.wheel = wheel;
+        inner.wheels += 1;
         inner.applying = false;
         inner.owed = false;
         // Whoever followed the store before cannot go on: a dispatcher ends with its term, watches begin anew.
@@ -263,14 +267,19 @@ impl Feed {
         Some(inner.changes.iter().skip(first).cloned().collect())
     }
 
-    /// A split has been counted.
+    /// A split has been counted. Nothing happens when the store, and with it the wheel, was replaced meanwhile: the wheel of
+    /// now may be counting the same slot, from other rows.
     pub(crate) fn finish_split(
         self: &Arc<Self>,
+        wheel: u64,
         split: Split,
         counts: Vec<(LaneId, Timestamp, i64)>,
         store: &raft::Store,
     ) {
         let mut inner = self.lock();
+        if wheel != inner.wheels {
+            return;
+        }
         let drift = inner.wheel.finish_split(split, counts);
         if !drift.0.is_empty() {
             tracing::error!(partition = self.partition, ?split, ?drift, "the wheel and the rows had come apart");
@@ -291,7 +300,8 @@ impl Feed {
         for split in owed {
             if inner.wheel.begin_split(split) {
                 let snapshot = snapshot.get_or_insert_with(|| store.snapshot()).clone();
-                self.recounter.count(Recount { feed: self.clone(), split, snapshot, store: store.clone() });
+                let (feed, wheel) = (self.clone(), inner.wheels);
+                self.recounter.count(Recount { feed, wheel, split, snapshot, store: store.clone() });
             }
         }
     }

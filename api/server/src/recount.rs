@@ -16,6 +16,8 @@ use crate::machine::SnapshotRows;
 pub(crate) struct Recount {
     /// Who asks.
     pub feed: Arc<Feed>,
+    /// For which of its wheels.
+    pub wheel: u64,
     /// What to count.
     pub split: Split,
     /// The rows as they were when the split began.
@@ -37,11 +39,11 @@ impl Recounter {
     pub fn start() -> std::io::Result<Recounter> {
         let (sender, receiver) = mpsc::channel::<Recount>();
         std::thread::Builder::new().name("recount".into()).spawn(move || {
-            for Recount { feed, split, snapshot, store } in receiver {
+            for Recount { feed, wheel, split, snapshot, store } in receiver {
                 match count(&snapshot, split) {
                     Ok(counts) => {
                         drop(snapshot);
-                        feed.finish_split(split, counts, &store);
+                        feed.finish_split(wheel, split, counts, &store);
                     }
                     // The slot stays coarse and counts as possibly due all the time: never late, only busier.
                     Err(error) => {
