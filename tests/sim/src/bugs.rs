@@ -11,6 +11,8 @@ pub struct Planted {
     pub name: &'static str,
     /// Checkers of which at least one has to find it.
     pub killers: &'static [&'static str],
+    /// Where a short search begins: a little before a seed that finds it.
+    pub near: u64,
 }
 
 const LOST: &str = "no acknowledged write lost";
@@ -26,23 +28,28 @@ const CORE: &str = "core";
 
 /// Every mistake there is.
 pub const PLANTED: [Planted; Bug::ALL.len()] = [
-    Planted { bug: Bug::AcknowledgesBeforeSync, name: "acknowledges-before-sync", killers: &[LOST, REPLICAS] },
-    Planted { bug: Bug::CommitsAlone, name: "commits-alone", killers: &[LOST, REPLICAS] },
-    Planted { bug: Bug::SnapshotForgetsIds, name: "snapshot-forgets-ids", killers: &[REPLICAS] },
-    Planted { bug: Bug::RoundsToSeconds, name: "rounds-to-seconds", killers: &[EARLY] },
-    Planted { bug: Bug::FiresAfterDue, name: "fires-after-due", killers: &[ACCOUNTED] },
-    Planted { bug: Bug::WheelDropsSplits, name: "wheel-drops-splits", killers: &[ACCOUNTED] },
-    Planted { bug: Bug::TimeStepsBack, name: "time-steps-back", killers: &[CORE] },
-    Planted { bug: Bug::CancelsFired, name: "cancels-fired", killers: &[EITHER] },
-    Planted { bug: Bug::AcceptsOldAttempts, name: "accepts-old-attempts", killers: &[ATTEMPTS] },
-    Planted { bug: Bug::ReportsBeforeEffect, name: "reports-before-effect", killers: &[DONE] },
-    Planted { bug: Bug::RetriesWithNewRequest, name: "retries-with-new-request", killers: &[SEARCH] },
-    Planted { bug: Bug::AppliesLocalTime, name: "applies-local-time", killers: &[REPLICAS] },
-    Planted { bug: Bug::UnstableOrder, name: "unstable-order", killers: &[REPLICAS] },
-    Planted { bug: Bug::ReadsWithoutBarrier, name: "reads-without-barrier", killers: &[SEARCH] },
-    Planted { bug: Bug::DeliversWithoutLease, name: "delivers-without-lease", killers: &[FENCING] },
-    Planted { bug: Bug::RaisesFloorTooFar, name: "raises-floor-too-far", killers: &[LOST, ACCOUNTED] },
-    Planted { bug: Bug::ForgetsRetryLane, name: "forgets-retry-lane", killers: &[ACCOUNTED] },
+    Planted {
+        bug: Bug::AcknowledgesBeforeSync,
+        name: "acknowledges-before-sync",
+        killers: &[LOST, REPLICAS],
+        near: 100,
+    },
+    Planted { bug: Bug::CommitsAlone, name: "commits-alone", killers: &[LOST, REPLICAS], near: 1 },
+    Planted { bug: Bug::SnapshotForgetsIds, name: "snapshot-forgets-ids", killers: &[REPLICAS], near: 1 },
+    Planted { bug: Bug::RoundsToSeconds, name: "rounds-to-seconds", killers: &[EARLY], near: 1 },
+    Planted { bug: Bug::FiresAfterDue, name: "fires-after-due", killers: &[ACCOUNTED], near: 1 },
+    Planted { bug: Bug::WheelDropsSplits, name: "wheel-drops-splits", killers: &[ACCOUNTED], near: 1 },
+    Planted { bug: Bug::TimeStepsBack, name: "time-steps-back", killers: &[CORE], near: 1 },
+    Planted { bug: Bug::CancelsFired, name: "cancels-fired", killers: &[EITHER], near: 1 },
+    Planted { bug: Bug::AcceptsOldAttempts, name: "accepts-old-attempts", killers: &[ATTEMPTS], near: 130 },
+    Planted { bug: Bug::ReportsBeforeEffect, name: "reports-before-effect", killers: &[DONE], near: 1 },
+    Planted { bug: Bug::RetriesWithNewRequest, name: "retries-with-new-request", killers: &[SEARCH], near: 1 },
+    Planted { bug: Bug::AppliesLocalTime, name: "applies-local-time", killers: &[REPLICAS], near: 1 },
+    Planted { bug: Bug::UnstableOrder, name: "unstable-order", killers: &[REPLICAS], near: 1 },
+    Planted { bug: Bug::ReadsWithoutBarrier, name: "reads-without-barrier", killers: &[SEARCH], near: 90 },
+    Planted { bug: Bug::DeliversWithoutLease, name: "delivers-without-lease", killers: &[FENCING], near: 120 },
+    Planted { bug: Bug::RaisesFloorTooFar, name: "raises-floor-too-far", killers: &[LOST, ACCOUNTED], near: 1 },
+    Planted { bug: Bug::ForgetsRetryLane, name: "forgets-retry-lane", killers: &[ACCOUNTED], near: 1 },
 ];
 
 /// How a mistake was found.

@@ -89,7 +89,7 @@ impl Caller {
         id[..6].copy_from_slice(&true_ms.to_be_bytes()[2..]);
         id[6] = 0x70;
         id[7] = self.number as u8;
-        id[8..].copy_from_slice(&self.rng.next().to_be_bytes());
+        id[8..].copy_from_slice(&self.rng.draw().to_be_bytes());
         Bytes::copy_from_slice(&id)
     }
 }
@@ -225,7 +225,7 @@ impl World {
         };
         let now = self.now();
         let caller = &mut self.callers[number];
-        let random = (caller.rng.next() >> 32) as u32;
+        let random = (caller.rng.draw() >> 32) as u32;
         let Some(current) = &mut caller.current else { return };
         match current.attempts.failed(duration(now), &error, random) {
             Next::GiveUp => {

@@ -16,17 +16,17 @@ impl Rng {
 
     /// A source of its own, so that what draws from it does not disturb what draws from this one.
     pub fn fork(&mut self) -> Self {
-        Rng::new(self.next())
+        Rng::new(self.draw())
     }
 
     /// The next 64 bits.
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0.next_u64()
     }
 
     /// Below `end`, which is at least 1. The bias of the remainder is of no interest here.
     pub fn below(&mut self, end: u64) -> u64 {
-        self.next() % end.max(1)
+        self.draw() % end.max(1)
     }
 
     /// From `from` to `to`, both included.
@@ -41,7 +41,7 @@ impl Rng {
 
     /// True half of the time.
     pub fn coin(&mut self) -> bool {
-        self.next() & 1 == 1
+        self.draw() & 1 == 1
     }
 
     /// One of several; `None` when there is none.

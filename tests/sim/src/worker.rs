@@ -54,7 +54,7 @@ pub struct Worker {
 impl Worker {
     /// An executor that has just begun.
     pub fn new(number: usize, swarm: &Swarm, rng: &mut Rng) -> Self {
-        let (seed, concurrency) = (rng.next(), swarm.concurrency);
+        let (seed, concurrency) = (rng.draw(), swarm.concurrency);
         Worker {
             boot: 0,
             up: true,
@@ -85,7 +85,7 @@ fn engine(number: usize, concurrency: usize, seed: u64) -> Engine {
         concurrency,
         max_in_flight: 2 * concurrency as u32,
         lease_margin: Duration::from_millis(200),
-        extend_up_to: (number % 2 == 0).then_some(Duration::from_secs(4)),
+        extend_up_to: number.is_multiple_of(2).then_some(Duration::from_secs(4)),
         seed,
     })
 }

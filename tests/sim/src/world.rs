@@ -130,6 +130,7 @@ pub struct Call {
 
 /// What can be asked.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "most are the large one")]
 pub enum Ask {
     /// That the log decides something.
     Decide(Kind),
@@ -381,7 +382,7 @@ impl World {
 
     fn node_event(&mut self, node: usize, event: NodeEvent) {
         match event {
-            NodeEvent::Start => return self.start(node),
+            NodeEvent::Start => self.start(node),
             _ if !self.nodes[node].up => {}
             NodeEvent::Election => self.election_due(node),
             NodeEvent::Heartbeat(term) => self.heartbeat(node, term),

@@ -9,7 +9,7 @@ const SEEDS_MAX: u64 = 500;
 
 fn is_found(bug: Bug) {
     let planted = PLANTED.iter().find(|planted| planted.bug == bug).expect("every mistake is listed");
-    let kill = hunt(planted, 1, |seeds| seeds < SEEDS_MAX);
+    let kill = hunt(planted, planted.near, |seeds| seeds < SEEDS_MAX);
     assert!(kill.is_some(), "{} survived {SEEDS_MAX} seeds", planted.name);
 }
 

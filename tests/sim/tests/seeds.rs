@@ -33,7 +33,8 @@ fn an_idle_sweep_is_vacuous() {
     let outcome = run::run_with(7, Swarm::idle(), Rng::new(7));
     assert!(outcome.violations.is_empty(), "{:?}", outcome.violations);
     let why = outcome.coverage.vacuous();
-    for needed in ["never met: faults", "never met: two_leaders", "never met: deliveries", "0 of 0 calls were answered"] {
+    for needed in ["never met: faults", "never met: two_leaders", "never met: deliveries", "0 of 0 calls were answered"]
+    {
         assert!(why.iter().any(|found| found == needed), "{needed} is missing in {why:?}");
     }
 }
