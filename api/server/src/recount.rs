@@ -55,6 +55,13 @@ impl Recounter {
         Ok(Recounter(sender))
     }
 
+    /// One whose work is done by whoever holds the other end.
+    #[cfg(test)]
+    pub(crate) fn by_hand() -> (Recounter, mpsc::Receiver<Recount>) {
+        let (sender, receiver) = mpsc::channel();
+        (Recounter(sender), receiver)
+    }
+
     pub(crate) fn count(&self, work: Recount) {
         // The thread only ends when every sender is gone.
         let _ = self.0.send(work);

@@ -28,6 +28,10 @@ const SETTLED_WITHIN: Duration = Duration::from_secs(90);
 /// that was stepped is believed by nobody but may be followed for the pace of one heartbeat.
 const CLOCK_ERROR_US: i64 = 1_000_000;
 
+/// A leader may stand still, or be cut off with a delivery in its buffers, for as long as a fault is held: five seconds, and until
+/// calls have succeeded without it.
+const HELD_BACK_US: i64 = 35_000_000;
+
 /// The machine's part: what must be there before a runtime is.
 pub struct Ground {
     network: Network,
@@ -153,6 +157,7 @@ async fn settle(world: &mut World) -> Result<()> {
 fn judge(world: &World, arguments: &Arguments, clocks_stepped: bool) -> checkers::Verdict {
     let allowed = checkers::Options {
         clock_error_us: if clocks_stepped { CLOCK_ERROR_US } else { 0 },
+        held_back_us: HELD_BACK_US,
         ..checkers::Options::default()
     };
     let verdict = checkers::check(&world.workload.recorder().history(), &allowed);

@@ -4,14 +4,14 @@
 use std::collections::BTreeMap;
 
 use crate::history::{Delivery, History, Key, ReportVerdict, Token};
-use crate::verdict::Violation;
+use crate::verdict::{Options, Violation};
 
 pub(crate) const PROMISE: &str = "fencing";
 
 /// Looks for deliveries that arrived with a token lower than one seen before, for tokens used twice, and for attempts that
 /// one leader made twice.
 #[must_use]
-pub fn check(history: &History) -> Vec<Violation> {
+pub fn check(history: &History, options: &Options) -> Vec<Violation> {
     let mut violations = Vec::new();
     let mut report = |trigger: &Key, detail: String| {
         violations.push(Violation { promise: PROMISE, trigger: trigger.clone(), detail });
@@ -23,8 +23,11 @@ pub fn check(history: &History) -> Vec<Violation> {
     let mut made: BTreeMap<(&Key, u64, u32, u64, u64), Token> = BTreeMap::new();
     for delivery in in_order {
         let trigger = &delivery.trigger;
-        if let Some(before) = newest.insert((trigger, delivery.generation), delivery)
+        let newest = newest.entry((trigger, delivery.generation)).or_insert(delivery);
+        let before = std::mem::replace(newest, if newest.token > delivery.token { newest } else { delivery });
+        if !std::ptr::eq(before, delivery)
             && before.token >= delivery.token
+            && !held_back(before, delivery, options.held_back_us)
         {
             report(
                 trigger,
@@ -78,6 +81,13 @@ pub fn check(history: &History) -> Vec<Violation> {
     violations
 }
 
+/// Whether a delivery is of an older leader than one before it, and not later than what stood between its sending and its
+/// arrival explains. A process can be stopped after it has looked whether it leads; whoever has seen the higher token knows.
+fn held_back(before: &Delivery, delivery: &Delivery, within_us: i64) -> bool {
+    let leader = |delivery: &Delivery| (delivery.token.epoch, delivery.token.term);
+    leader(delivery) < leader(before) && delivery.received_us - before.received_us <= within_us
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -96,7 +106,7 @@ mod tests {
         let mut history = fixture::life();
         history.push(Event::Delivery(Delivery { attempt: 2, ..redelivered(1, 2, 10) }));
         history.push(Event::Delivery(Delivery { attempt: 2, ..redelivered(2, 1, 20) }));
-        assert!(check(&history).is_empty());
+        assert!(check(&history, &Options::default()).is_empty());
     }
 
     /// Red when attempts are not told apart by their number, or leaders by their term.
@@ -104,7 +114,21 @@ mod tests {
     fn rejects_one_attempt_made_twice_by_one_leader() {
         let mut history = fixture::life();
         history.push(Event::Delivery(redelivered(1, 2, 10)));
-        assert_eq!(check(&history).len(), 1);
+        assert_eq!(check(&history, &Options::default()).len(), 1);
+    }
+
+    /// Red when what is granted to a stopped process is granted to the leader itself, or for ever.
+    #[test]
+    fn an_older_leader_may_be_heard_late_where_that_is_granted() {
+        let mut history = fixture::life();
+        history.push(Event::Delivery(redelivered(2, 1, 10)));
+        history.push(Event::Delivery(Delivery { attempt: 2, ..redelivered(1, 9, 500) }));
+        let granted = |held_back_us| check(&history, &Options { held_back_us, ..Options::default() }).len();
+        assert_eq!((granted(0), granted(489), granted(490)), (1, 1, 0));
+        let mut history = fixture::life();
+        history.push(Event::Delivery(Delivery { attempt: 2, ..redelivered(2, 9, 10) }));
+        history.push(Event::Delivery(Delivery { attempt: 3, ..redelivered(2, 8, 20) }));
+        assert_eq!(check(&history, &Options { held_back_us: 1_000, ..Options::default() }).len(), 1);
     }
 
     /// Red when terms are not compared before counters.
@@ -113,7 +137,7 @@ mod tests {
         let mut history = fixture::life();
         history.push(Event::Delivery(redelivered(2, 1, 10)));
         history.push(Event::Delivery(Delivery { attempt: 2, ..redelivered(1, 9, 20) }));
-        assert_eq!(check(&history).len(), 1);
+        assert_eq!(check(&history, &Options::default()).len(), 1);
     }
 
     /// Red when a counter that starts again is not noticed.
@@ -121,7 +145,7 @@ mod tests {
     fn rejects_a_token_used_for_two_triggers() {
         let mut history = fixture::life();
         history.push(Event::Delivery(fixture::delivery("gift-2", 11 << 12, DUE_MS)));
-        assert_eq!(check(&history).len(), 1);
+        assert_eq!(check(&history, &Options::default()).len(), 1);
     }
 
     /// Red when a refusal needs no cause.
@@ -132,6 +156,6 @@ mod tests {
         refused.report = Report::Retry;
         refused.verdict = ReportVerdict::Superseded;
         history.push(Event::Completion(refused));
-        assert_eq!(check(&history).len(), 1);
+        assert_eq!(check(&history, &Options::default()).len(), 1);
     }
 }

@@ -24,6 +24,9 @@ pub struct Options {
     /// How far behind its due time the wall clock of the recorder may be when a delivery arrives: the clock error
     /// granted in the run, in microseconds. 0 unless clocks were disturbed. In replicated time nothing is ever granted.
     pub clock_error_us: i64,
+    /// How long after a delivery of a newer leader one of an older leader may arrive, in microseconds: what a network or a process
+    /// that stands still can hold back. 0 unless they were disturbed.
+    pub held_back_us: i64,
     /// How long after its due time a trigger may still be on its way, in milliseconds.
     pub grace_ms: i64,
     /// Topics that were paused at the end: what is due there is held.
@@ -40,6 +43,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             clock_error_us: 0,
+            held_back_us: 0,
             grace_ms: 0,
             held_topics: BTreeSet::new(),
             all_read: true,
@@ -124,7 +128,7 @@ pub fn check(history: &History, options: &Options) -> Verdict {
     violations.extend(early::check(history, options));
     violations.extend(fired_or_cancelled::check(history));
     violations.extend(once::check(history));
-    violations.extend(fencing::check(history));
+    violations.extend(fencing::check(history, options));
     violations.extend(accounted::check(history, options));
     violations.extend(linearizable::check(history));
     let search = search::check(history, options);
