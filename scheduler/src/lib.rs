@@ -27,6 +27,7 @@ mod standing;
 pub mod store;
 pub mod time;
 mod topics;
+pub mod verify;
 pub mod wheel;
 
 pub use topics::Topics;

@@ -12,6 +12,7 @@ use scheduler::read::{self, ListQuery};
 use scheduler::reply::{Effect, Outcome, Reply};
 use scheduler::retention;
 use scheduler::time::{Delay, Timestamp};
+use scheduler::verify;
 
 use crate::harness::{NAMESPACE, Replica, cancel, complete, entry, retry, run, schedule, token};
 use crate::model::{Model, State, plain};
@@ -210,8 +211,12 @@ fn written(log: &[(u64, Vec<Op>)]) -> Vec<(Bytes, Vec<Reply>, Model)> {
     entries
 }
 
-/// Everything that can be read is what the model says.
+/// Everything that can be read is what the model says, and the rows agree with each other.
 fn same_as(model: &Model, store: &MemoryStore) -> Result<(), TestCaseError> {
+    let mut problems = Vec::new();
+    let summary = verify::rows(store, &mut |problem| problems.push(problem)).unwrap();
+    prop_assert_eq!(&problems, &[]);
+    prop_assert_eq!(summary.rows, store.rows().len() as u64);
     for number in 0..7 {
         let id = format!("id-{number}");
         let view = read::get(store, NAMESPACE, &id).unwrap();
