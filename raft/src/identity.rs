@@ -8,6 +8,7 @@ use std::sync::{Mutex, RwLock};
 
 use crate::error::Error;
 use crate::progress::lock;
+use crate::sealed;
 use crate::store::{sync_dir, write_atomic};
 
 /// Format of everything below the directory. A newer one is refused; an older one would be converted here.
@@ -15,6 +16,9 @@ const FORMAT: u32 = 1;
 
 const NODE: &str = "NODE";
 const HEARD: &str = "HEARD";
+
+/// Begins the last line of `NODE`, which says the checksum of those before. There is none in what was written before it was thought of.
+const CHECKSUM: &str = "checksum ";
 
 /// The data directory, held open by this process alone.
 pub(crate) struct Identity {
@@ -40,27 +44,24 @@ impl Identity {
             Err(TryLockError::Error(e)) => return Err(io("lock LOCK")(e)),
         }
         let ours = format!("format {FORMAT}\nnode {node}\npartitions {partitions}\ncluster {cluster}\n");
-        match fs::read_to_string(dir.join(NODE)) {
-            Ok(found) => compare(&found, &ours).map_err(foreign)?,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                write_atomic(dir, NODE, ours.as_bytes()).map_err(io("write NODE"))?;
+        match read_text(&dir.join(NODE)).map_err(io("read NODE"))? {
+            Some(found) => {
+                compare(&found, &ours).map_err(foreign)?;
+                whole(&found).map_err(foreign)?;
             }
-            Err(e) => return Err(io("read NODE")(e)),
+            None if dir.join("log").exists() => {
+                return Err(foreign("it has a log and no file NODE that says whose".into()));
+            }
+            None => {
+                let checksum = crc32fast::hash(ours.as_bytes());
+                let text = format!("{ours}{CHECKSUM}{checksum:08x}\n");
+                write_atomic(dir, NODE, text.as_bytes()).map_err(io("write NODE"))?;
+            }
         }
 
         let path = dir.join(HEARD);
-        let text = match fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => String::new(),
-            Err(e) => return Err(io("read HEARD")(e)),
-        };
-        // A last line without its end was never used.
-        let whole = text.rfind('\n').map_or(0, |end| end + 1);
-        let mut heard = HashSet::new();
-        for line in text[..whole].lines() {
-            let replica = line.parse().map_err(|_| foreign(format!("HEARD has the line {line:?}")))?;
-            heard.insert(replica);
-        }
+        let text = read_text(&path).map_err(io("read HEARD"))?.unwrap_or_default();
+        let (heard, whole) = heard(&text).map_err(foreign)?;
         let ledger = OpenOptions::new().create(true).append(true).open(&path).map_err(io("open HEARD"))?;
         ledger.set_len(whole as u64).map_err(io("cut HEARD"))?;
         sync_dir(dir).map_err(io("sync the data directory"))?;
@@ -94,11 +95,44 @@ impl Identity {
         if self.has_heard(replica) {
             return Ok(());
         }
-        ledger.write_all(format!("{replica}\n").as_bytes())?;
+        ledger.write_all(sealed::line(&replica.to_string()).as_bytes())?;
         ledger.sync_data()?;
         self.heard.write().unwrap_or_else(std::sync::PoisonError::into_inner).insert(replica);
         Ok(())
     }
+}
+
+/// The text of a file; `None` when there is none. Bytes that are no text are as wrong as other text would be.
+fn read_text(path: &Path) -> io::Result<Option<String>> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+/// Whether `NODE` is as it was written.
+fn whole(found: &str) -> Result<(), String> {
+    let Some(lines) = found.strip_suffix('\n') else { return Err("its file NODE ends in the middle of a line".into()) };
+    let last = lines.rfind('\n').map_or(0, |at| at + 1);
+    let Some(said) = lines[last..].strip_prefix(CHECKSUM) else { return Ok(()) };
+    let is = format!("{:08x}", crc32fast::hash(&found.as_bytes()[..last]));
+    if is == said {
+        Ok(())
+    } else {
+        Err(format!("its file NODE is damaged: it says the checksum {said:?} and has {is}"))
+    }
+}
+
+/// The replicas in `HEARD`, and how much of it counts: a last line without its end was never used.
+fn heard(text: &str) -> Result<(HashSet<u64>, usize), String> {
+    let whole = text.rfind('\n').map_or(0, |end| end + 1);
+    let replica = |line: &str| {
+        let number = sealed::open(line)?.parse().map_err(|_| format!("the line {line:?}"))?;
+        Ok::<u64, String>(number)
+    };
+    let heard = text[..whole].lines().map(replica).collect::<Result<_, _>>();
+    Ok((heard.map_err(|reason| format!("HEARD has {reason}"))?, whole))
 }
 
 fn compare(found: &str, ours: &str) -> Result<(), String> {
@@ -140,6 +174,49 @@ mod tests {
         let newer = fs::read_to_string(dir.join(NODE)).unwrap().replace("format 1", "format 2");
         fs::write(dir.join(NODE), newer).unwrap();
         assert!(refused(dir, "berlin", 1, 4).contains("newer version"));
+    }
+
+    /// Red when `whole` or `heard` does not compare checksums.
+    #[test]
+    fn no_flipped_bit_is_believed() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = || Identity::open(dir.path(), "berlin", 1, 4).map(drop);
+        Identity::open(dir.path(), "berlin", 1, 4).unwrap().hear(12).unwrap();
+        for name in [NODE, HEARD] {
+            let path = dir.path().join(name);
+            let original = fs::read(&path).unwrap();
+            for at in 0..original.len() {
+                for bit in 0..8 {
+                    let mut text = original.clone();
+                    text[at] ^= 1 << bit;
+                    fs::write(&path, &text).unwrap();
+                    // What is no line any more, or no checksum, leaves the facts as they were or is refused.
+                    if open().is_ok() {
+                        let torn = name == HEARD && at == original.len() - 1;
+                        let heard = Identity::open(dir.path(), "berlin", 1, 4).unwrap().has_heard(12);
+                        assert!(heard || torn, "{name}, byte {at}, bit {bit}");
+                    }
+                    fs::write(&path, &original).unwrap();
+                }
+            }
+        }
+        open().unwrap();
+    }
+
+    #[test]
+    fn files_without_checksums_are_read_and_a_directory_without_its_owner_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::write(at(NODE), "format 1\nnode 1\npartitions 4\ncluster berlin\n").unwrap();
+        fs::write(at(HEARD), "12\n").unwrap();
+        let identity = Identity::open(dir.path(), "berlin", 1, 4).unwrap();
+        assert!(identity.has_heard(12));
+        drop(identity);
+        fs::write(at(NODE), "format 1\nnode 1\npartitions 4\ncluster berlin").unwrap();
+        assert!(refused(dir.path(), "berlin", 1, 4).contains("middle of a line"));
+        fs::remove_file(at(NODE)).unwrap();
+        fs::create_dir(at("log")).unwrap();
+        assert!(refused(dir.path(), "berlin", 1, 4).contains("says whose"));
     }
 
     #[test]

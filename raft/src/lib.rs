@@ -33,6 +33,7 @@ mod purge;
 mod replica;
 mod rhythm;
 mod running;
+mod sealed;
 pub mod store;
 mod supervisor;
 pub mod types;

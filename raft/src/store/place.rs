@@ -1,6 +1,7 @@
 //! Where a replica's rows lie, and how one directory takes another's place in one step.
 //!
-//! `CURRENT` names the replica and the directory of its rows; it is replaced by renaming a synced file over it. Every other directory
+//! `CURRENT` names the replica and the directory of its rows, and says its own checksum, because a digit that flipped would name another
+//! directory and have the right one deleted; it is replaced by renaming a synced file over it. Every other directory
 //! is left over from a crash and deleted at start, except `incoming`, where a snapshot on its way can be resumed.
 
 use std::fs::{self, File};
@@ -8,6 +9,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use crate::error::Error;
+use crate::sealed;
 
 const CURRENT: &str = "CURRENT";
 const INCOMING: &str = "incoming";
@@ -38,18 +40,20 @@ impl Place {
     /// What is here; `None` when no replica is. Deletes what a crash left over.
     pub(crate) fn open(&self) -> Result<Option<Current>, Error> {
         fs::create_dir_all(&self.dir).map_err(|e| Error::io(format!("create {}", self.dir.display()), e))?;
-        let path = self.dir.join(CURRENT);
-        let current = match fs::read_to_string(&path) {
-            Ok(text) => Some(parse(&text).ok_or_else(|| Error::Foreign {
-                dir: path.clone(),
-                reason: format!("expected \"replica incarnation epoch\", found {text:?}"),
-            })?),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => None,
-            Err(e) => return Err(Error::io(format!("read {}", path.display()), e)),
-        };
+        let current = self.read()?;
         let keep = current.as_ref().map(|c| self.rows(c));
         self.sweep(keep.as_deref()).map_err(|e| Error::io(format!("sweep {}", self.dir.display()), e))?;
         Ok(current)
+    }
+
+    /// What `CURRENT` says; `None` when there is none.
+    pub(crate) fn read(&self) -> Result<Option<Current>, Error> {
+        let path = self.dir.join(CURRENT);
+        match fs::read_to_string(&path) {
+            Ok(text) => parse(&text).map(Some).map_err(|reason| Error::Foreign { dir: path, reason }),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(Error::io(format!("read {}", path.display()), e)),
+        }
     }
 
     fn sweep(&self, keep: Option<&Path>) -> io::Result<()> {
@@ -82,7 +86,7 @@ impl Place {
 
     /// Makes `current` what is here, durably: before this returns the old is, after it the new.
     pub(crate) fn set(&self, current: &Current) -> io::Result<()> {
-        let text = format!("{} {} {}\n", current.replica, current.incarnation, current.epoch);
+        let text = sealed::line(&format!("{} {} {}", current.replica, current.incarnation, current.epoch));
         write_atomic(&self.dir, CURRENT, text.as_bytes())
     }
 
@@ -93,14 +97,14 @@ impl Place {
     }
 }
 
-fn parse(text: &str) -> Option<Current> {
-    let mut words = text.split_whitespace();
-    let current = Current {
-        replica: words.next()?.parse().ok()?,
-        incarnation: words.next()?.parse().ok()?,
-        epoch: words.next()?.parse().ok()?,
-    };
-    words.next().is_none().then_some(current)
+fn parse(text: &str) -> Result<Current, String> {
+    let odd = || format!("expected \"replica incarnation epoch\", found {text:?}");
+    let line = text.strip_suffix('\n').filter(|line| !line.contains('\n')).ok_or_else(odd)?;
+    let mut words = sealed::open(line)?.split(' ').map(|word| word.parse::<u64>().ok());
+    let mut number = || words.next().flatten().ok_or_else(odd);
+    let (replica, incarnation, epoch) = (number()?, number()?, number()?);
+    let incarnation = u32::try_from(incarnation).map_err(|_| odd())?;
+    if words.next().is_some() { Err(odd()) } else { Ok(Current { replica, incarnation, epoch }) }
 }
 
 /// Writes a small file so that a crash leaves the old content or the new.
@@ -144,7 +148,39 @@ mod tests {
     #[test]
     fn a_file_that_says_something_else_is_refused() {
         let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join("CURRENT"), "what").unwrap();
-        assert!(matches!(Place::new(dir.path().to_owned()).open(), Err(Error::Foreign { .. })));
+        for text in ["what", "1 2 x\n", "1 2 3 4\n", "1 2 3", "1 4294967296 3\n", "1 2 3\n4 5 6\n", "", "\n"] {
+            fs::write(dir.path().join("CURRENT"), text).unwrap();
+            assert!(matches!(Place::new(dir.path().to_owned()).open(), Err(Error::Foreign { .. })), "{text:?}");
+        }
+    }
+
+    /// Red when `parse` does not compare the checksum: the epoch of another directory has this one's rows deleted.
+    #[test]
+    fn no_flipped_bit_is_believed_and_no_rows_are_deleted_for_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Place::new(dir.path().to_owned());
+        let current = Current { replica: 7 << 32 | 1, incarnation: 2, epoch: 13 };
+        place.set(&current).unwrap();
+        fs::create_dir(place.rows(&current)).unwrap();
+        let path = dir.path().join(CURRENT);
+        let whole = fs::read(&path).unwrap();
+        for at in 0..whole.len() {
+            for bit in 0..8 {
+                let mut text = whole.clone();
+                text[at] ^= 1 << bit;
+                fs::write(&path, text).unwrap();
+                assert!(place.open().is_err(), "byte {at}, bit {bit}");
+            }
+        }
+        for length in 0..whole.len() {
+            fs::write(&path, &whole[..length]).unwrap();
+            assert!(place.open().is_err(), "cut to {length} bytes");
+        }
+        assert!(place.rows(&current).exists());
+        fs::write(&path, &whole).unwrap();
+        assert_eq!(place.open().unwrap(), Some(current.clone()));
+        // As it was written before it had a checksum.
+        fs::write(&path, format!("{} 2 13\n", 7u64 << 32 | 1)).unwrap();
+        assert_eq!(place.open().unwrap(), Some(current));
     }
 }
