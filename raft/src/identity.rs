@@ -135,6 +135,61 @@ fn heard(text: &str) -> Result<(HashSet<u64>, usize), String> {
     Ok((heard.map_err(|reason| format!("HEARD has {reason}"))?, whole))
 }
 
+/// What the files about a data directory say, without opening it for a node.
+pub(crate) mod offline {
+    use super::*;
+
+    /// Whose it is.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub(crate) struct Owner {
+        /// Name of the cluster.
+        pub(crate) cluster: String,
+        /// Number of the node.
+        pub(crate) node: u64,
+        /// How many partitions the cluster has.
+        pub(crate) partitions: u32,
+    }
+
+    /// Takes the directory, as a node would, without writing to it; `None` when a node has it. No `LOCK` means that no node ever had it.
+    pub(crate) fn hold(dir: &Path) -> io::Result<Option<Option<File>>> {
+        let file = match File::open(dir.join("LOCK")) {
+            Ok(file) => file,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Some(None)),
+            Err(e) => return Err(e),
+        };
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Some(file))),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(e)) => Err(e),
+        }
+    }
+
+    /// What `NODE` says.
+    pub(crate) fn owner(dir: &Path) -> Result<Owner, String> {
+        let text = read_text(&dir.join(NODE)).map_err(|e| e.to_string())?.ok_or("there is no file NODE")?;
+        whole(&text)?;
+        let field = |name: &str| {
+            let found = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+            found.ok_or_else(|| format!("its file NODE does not say which {name}"))
+        };
+        let number =
+            |name: &str| field(name)?.parse::<u64>().map_err(|_| format!("its file NODE says no number of {name}"));
+        if number("format")? != u64::from(FORMAT) {
+            return Err(format!("it is of format {}, this program knows {FORMAT}", number("format")?));
+        }
+        let partitions =
+            u32::try_from(number("partitions")?).ok().filter(|n| (1..=crate::replica::PARTITIONS_MAX).contains(n));
+        let partitions = partitions.ok_or("its file NODE says no possible number of partitions")?;
+        Ok(Owner { cluster: field("cluster")?.to_owned(), node: number("node")?, partitions })
+    }
+
+    /// Whether `HEARD` can be read, and how many bytes of a torn last line it has.
+    pub(crate) fn heard_is_whole(dir: &Path) -> Result<usize, String> {
+        let text = read_text(&dir.join(HEARD)).map_err(|e| e.to_string())?.unwrap_or_default();
+        heard(&text).map(|(_, whole)| text.len() - whole)
+    }
+}
+
 fn compare(found: &str, ours: &str) -> Result<(), String> {
     for ours in ours.lines() {
         let (name, value) = ours.split_once(' ').unwrap_or((ours, ""));
@@ -192,6 +247,8 @@ mod tests {
                     fs::write(&path, &text).unwrap();
                     // What is no line any more, or no checksum, leaves the facts as they were or is refused.
                     if open().is_ok() {
+                        let node = offline::owner(dir.path());
+                        assert_eq!(node.unwrap(), offline::Owner { cluster: "berlin".into(), node: 1, partitions: 4 });
                         let torn = name == HEARD && at == original.len() - 1;
                         let heard = Identity::open(dir.path(), "berlin", 1, 4).unwrap().has_heard(12);
                         assert!(heard || torn, "{name}, byte {at}, bit {bit}");

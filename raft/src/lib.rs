@@ -10,6 +10,7 @@
 //! - `net`: three lanes between any two nodes.
 //! - `replica`, `supervisor`: a group's core, and who starts it again when it dies.
 //! - `rhythm`: when the groups of a node look at their clocks.
+//! - [`verify`]: what is wrong with a data directory that no node has open.
 //! - `purge`, `membership`, `balance`: what may leave the log, who belongs to a group, who leads it.
 
 mod adapter;
@@ -37,6 +38,7 @@ mod sealed;
 pub mod store;
 mod supervisor;
 pub mod types;
+pub mod verify;
 mod wire;
 
 pub use error::{CallError, ChangeError, Error, ProposeError, ReadError, StoreError};

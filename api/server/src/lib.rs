@@ -33,3 +33,4 @@ pub mod status;
 mod text;
 pub mod time_rules;
 pub mod validate;
+pub mod verify;

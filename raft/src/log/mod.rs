@@ -25,6 +25,7 @@ mod recover;
 mod segment;
 mod spare;
 mod store;
+pub(crate) mod verify;
 mod writer;
 
 use std::any::Any;

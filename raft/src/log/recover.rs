@@ -34,28 +34,30 @@ pub struct Recovered {
 /// Reads the log in `dir` and makes what it found durable.
 pub fn recover(io: &dyn LogIo, dir: &Path, segment_bytes: u64) -> Result<Recovered, Error> {
     let names = io.list(dir).map_err(Error::io("list", dir))?;
+    let segments = open_all(io, dir, &names)?;
+    let mut replay = Replay::default();
+    let mut end = 0;
+    for (at, segment) in segments.iter().enumerate() {
+        let sealed_at = segments.get(at + 1).map(|next| next.previous_end);
+        let read = replay.segment(segment, sealed_at)?;
+        if sealed_at.is_none() {
+            settle(segment, &read)?;
+        }
+        end = read.end as u64;
+    }
+    replay.whole()?;
+    let spare = reuse_spares(io, dir, &names, segment_bytes)?;
+    Ok(Recovered { segments, end, groups: replay.groups, spare })
+}
+
+/// Opens every segment among `names`, oldest first; none may be missing between them.
+pub fn open_all(io: &dyn LogIo, dir: &Path, names: &[PathBuf]) -> Result<Vec<Segment>, Error> {
     let mut seqs: Vec<u32> = names.iter().filter_map(|name| segment::seq_of(name)).collect();
     seqs.sort_unstable();
     if let Some(gap) = seqs.windows(2).find(|pair| pair[1] != pair[0] + 1) {
         return Err(Error::MissingSegment { dir: dir.to_owned(), seq: gap[0] + 1 });
     }
-    let segments = seqs.iter().map(|seq| Segment::open(io, dir, *seq)).collect::<Result<Vec<_>, _>>()?;
-
-    let mut replay = Replay::default();
-    let mut end = 0;
-    for (at, segment) in segments.iter().enumerate() {
-        let sealed_at = segments.get(at + 1).map(|next| next.previous_end);
-        end = replay.segment(segment, sealed_at)?;
-    }
-    for (gid, (marks, places)) in &replay.groups {
-        if let Some(index) = (marks.first..marks.next()).find(|i| places.get(*i).is_none_or(|p| p == Location::NOWHERE))
-        {
-            let (purged, last) = (marks.purged.map(|id| id.index), marks.last.map(|id| id.index));
-            return Err(Error::Missing { gid: *gid, index, purged, last });
-        }
-    }
-    let spare = reuse_spares(io, dir, &names, segment_bytes)?;
-    Ok(Recovered { segments, end, groups: replay.groups, spare })
+    seqs.iter().map(|seq| Segment::open(io, dir, *seq)).collect()
 }
 
 /// Keeps one spare file of the right size, removes the others.
@@ -73,15 +75,46 @@ fn reuse_spares(io: &dyn LogIo, dir: &Path, names: &[PathBuf], segment_bytes: u6
     Ok(kept)
 }
 
+/// What reading the segments, oldest first, has come to.
 #[derive(Default)]
-struct Replay {
-    groups: BTreeMap<u32, (Marks, Places)>,
+pub struct Replay {
+    /// Marks and places of entries of every group.
+    pub groups: BTreeMap<u32, (Marks, Places)>,
     begun: bool,
 }
 
+/// A segment that was read.
+pub struct Read {
+    /// Its bytes, up to where it is sealed.
+    pub bytes: Vec<u8>,
+    /// Up to where a record says that it was durable.
+    pub durable: usize,
+    /// Where its records end.
+    pub end: usize,
+}
+
+impl Read {
+    /// Bytes of a torn write behind the end.
+    pub fn torn(&self) -> usize {
+        self.bytes[self.end..].iter().rposition(|b| *b != 0).map_or(0, |last| last + 1)
+    }
+}
+
 impl Replay {
-    /// Replays one segment, up to where the next one says it ends, and returns where it ends.
-    fn segment(&mut self, segment: &Segment, sealed_at: Option<u64>) -> Result<u64, Error> {
+    /// Whether every entry that must be there was met.
+    pub fn whole(&self) -> Result<(), Error> {
+        for (gid, (marks, places)) in &self.groups {
+            let missing = |i: &u64| places.get(*i).is_none_or(|p| p == Location::NOWHERE);
+            if let Some(index) = (marks.first..marks.next()).find(missing) {
+                let (purged, last) = (marks.purged.map(|id| id.index), marks.last.map(|id| id.index));
+                return Err(Error::Missing { gid: *gid, index, purged, last });
+            }
+        }
+        Ok(())
+    }
+
+    /// Replays one segment, up to where the next one says it ends.
+    pub fn segment(&mut self, segment: &Segment, sealed_at: Option<u64>) -> Result<Read, Error> {
         let corrupt = |offset: usize, reason: String| {
             Err(Error::Corrupt { path: segment.path.clone(), offset: offset as u64, reason })
         };
@@ -108,11 +141,8 @@ impl Replay {
             }
             at += frame.size();
         }
-        if sealed_at.is_none() {
-            settle(segment, &bytes, durable as usize, at)?;
-        }
         self.begun = true;
-        Ok(at as u64)
+        Ok(Read { bytes, durable: durable as usize, end: at })
     }
 
     fn is_torn_end(&self, segment: &Segment, sealed_at: Option<u64>, bytes: &[u8], at: usize) -> bool {
@@ -182,15 +212,18 @@ impl Replay {
 /// The last write is written once more before the sync: if its first sync failed, the kernel may hold these pages as
 /// clean although they never reached the disk. The rest is zeroed: whole records of a torn write may be there, and
 /// would come back to life when writing goes on right up to them.
-fn settle(segment: &Segment, bytes: &[u8], durable: usize, end: usize) -> Result<(), Error> {
+fn settle(segment: &Segment, read: &Read) -> Result<(), Error> {
+    let Read { bytes, durable, end } = read;
+    let (durable, end) = (*durable, *end);
     let write =
         |buf: &[u8], at: usize| segment.file.write_all_at(buf, at as u64).map_err(Error::io("write", &segment.path));
     if durable < end {
         write(&bytes[durable..end], durable)?;
     }
-    if let Some(last) = bytes[end..].iter().rposition(|b| *b != 0) {
-        tracing::warn!(segment = %segment.path.display(), offset = end, bytes = last + 1, "dropping the torn end of the log");
-        write(&vec![0; last + 1], end)?;
+    let torn = read.torn();
+    if torn > 0 {
+        tracing::warn!(segment = %segment.path.display(), offset = end, bytes = torn, "dropping the torn end of the log");
+        write(&vec![0; torn], end)?;
     }
     segment.file.sync().map_err(Error::io("sync", &segment.path))
 }

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use rocksdb::checkpoint::Checkpoint;
-use rocksdb::{DB, ReadOptions, SnapshotWithThreadMode};
+use rocksdb::{DB, InfoLogger, LogLevel, ReadOptions, SnapshotWithThreadMode};
 
 pub use batch::Batch;
 pub use options::StoreConfig;
@@ -153,6 +153,16 @@ impl Store {
         let db = DB::open_for_read_only(&shared.options(None)?, dir, false)?;
         let tablet = Tablet { db: Some(db), dir: dir.to_owned(), doomed: AtomicBool::new(false) };
         Store { tablet: Arc::new(tablet) }.mark()
+    }
+
+    /// Opens rows that no node has open, without writing anything beside them. Writes to it fail.
+    pub(crate) fn open_for_reading(dir: &Path) -> Result<Store, StoreError> {
+        let config = StoreConfig::default();
+        let mut options = Shared::new(&config, 1)?.options(None)?;
+        // Without one of our own RocksDB begins a LOG in the directory.
+        options.set_info_logger(InfoLogger::new_callback_logger(LogLevel::Fatal, |_, _| ()));
+        let db = DB::open_for_read_only(&options, dir, false)?;
+        Ok(Store { tablet: Arc::new(Tablet { db: Some(db), dir: dir.to_owned(), doomed: AtomicBool::new(false) }) })
     }
 
     fn db(&self) -> &DB {

@@ -72,6 +72,25 @@ impl Place {
         self.dir.join(format!("rows-{}", current.epoch))
     }
 
+    /// The file that says which rows count.
+    pub(crate) fn current_file(&self) -> PathBuf {
+        self.dir.join(CURRENT)
+    }
+
+    /// Every directory of rows, whether it counts or not.
+    pub(crate) fn all_rows(&self) -> Vec<PathBuf> {
+        let entries = fs::read_dir(&self.dir).into_iter().flatten().flatten();
+        let mut rows: Vec<PathBuf> =
+            entries.filter(|e| e.file_name().to_string_lossy().starts_with("rows-")).map(|e| e.path()).collect();
+        rows.sort();
+        rows
+    }
+
+    /// Where checkpoints for other replicas are made.
+    pub(crate) fn outgoing_dir(&self) -> PathBuf {
+        self.dir.join(OUTGOING)
+    }
+
     /// Where a snapshot from the leader is gathered.
     pub(crate) fn incoming(&self) -> PathBuf {
         self.dir.join(INCOMING)
@@ -79,7 +98,7 @@ impl Place {
 
     /// Where a checkpoint for another replica may be made; a new name each time.
     pub(crate) fn outgoing(&self, serial: u64) -> io::Result<PathBuf> {
-        let dir = self.dir.join(OUTGOING);
+        let dir = self.outgoing_dir();
         fs::create_dir_all(&dir)?;
         Ok(dir.join(serial.to_string()))
     }
