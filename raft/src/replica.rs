@@ -16,6 +16,7 @@ use crate::apply::{Applier, Failure, Machine};
 use crate::barrier::Barrier;
 use crate::error::Error;
 use crate::log::Log;
+use crate::machine::Halt;
 use crate::net::client::Network;
 use crate::progress::{Progress, lock};
 use crate::rhythm::Rhythm;
@@ -91,6 +92,12 @@ impl Replica {
             let vote = log.get_log_reader().await.read_vote().await;
             vote.map_err(|e| Error::io("read the vote", e))?.is_some()
         };
+        let state = log.get_log_state().await.map_err(|e| Error::io("read the log", e))?;
+        let applied = rows.slot.get().mark()?.applied;
+        if let Some(halt) = out_of_reach(applied, state.last_purged_log_id) {
+            rows.progress.fail(&Failure::Halt(halt.clone()));
+            return Err(Error::Halt(halt));
+        }
         let adapter = Adapter::new(rows.clone(), applier);
         let raft =
             Raft::build(current.replica, start.raft_config, start.network, log, adapter).await.map_err(|fatal| {
@@ -200,6 +207,16 @@ impl Replica {
             None => self.raft.pre_vote(request).await.map_err(|e| e.to_string()),
         }
     }
+}
+
+/// Rows are brought forward by the log, which keeps what they lack: it is purged only below what is in files. When it does not, files of the
+/// rows were lost or exchanged, and the replica would answer from the past.
+fn out_of_reach(applied: Option<LogId>, purged: Option<LogId>) -> Option<Halt> {
+    let (applied, purged) = (applied.map_or(0, |id| id.index), purged?.index);
+    (applied < purged).then(|| Halt {
+        index: purged,
+        reason: format!("the rows are as of entry {applied}, and the log begins behind entry {purged}"),
+    })
 }
 
 impl From<Failure> for Error {

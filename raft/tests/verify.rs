@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use cluster_support::*;
+use raft::Health;
 use raft::verify::{self, Damage, Finding};
 
 /// A node that has purged part of its log, and its rows as they were before that.
@@ -54,7 +55,7 @@ fn only(dir: &Path, damage: Option<Damage>, words: &str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rows_and_log_must_meet() {
-    let (_cluster, dir, early) = stopped().await;
+    let (mut cluster, dir, early) = stopped().await;
     assert_eq!(look(&dir), []);
 
     let whole = tempfile::tempdir().expect("a directory");
@@ -65,6 +66,14 @@ async fn rows_and_log_must_meet() {
     };
     swap(early.path());
     only(&dir, Some(Damage::Behind), "the log begins behind entry");
+    // A node that starts on it anyway says the same and does not answer from the past.
+    cluster.start(0).await;
+    match cluster.node(0).status().remove(0).health {
+        Health::Halted(reason) => assert!(reason.contains("the log begins behind entry"), "{reason}"),
+        other => panic!("{other:?}"),
+    }
+    cluster.stop(0).await;
+    swap(early.path());
     fs::remove_file(rows(&dir).join("CURRENT")).expect("removed");
     only(&dir, Some(Damage::Rows), "there are no rows");
     swap(whole.path());
