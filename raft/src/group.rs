@@ -254,6 +254,12 @@ impl<M: StateMachine> Group<M> {
     pub async fn end_term(&self, term: u64) -> Result<(), ChangeError> {
         self.inner.end_term(term).await
     }
+
+    /// Stops the replica here for good: its rows cannot be read or understood, so it may neither answer from them nor lead. The other
+    /// replicas go on. Returns when its core has ended; does nothing where there is none.
+    pub async fn halt(&self, reason: &str) {
+        self.inner.halt(reason).await;
+    }
 }
 
 /// What is behind every handle to a group.
@@ -412,6 +418,10 @@ impl GroupInner {
 
     fn end_term(&self, term: u64) -> BoxFuture<'_, Result<(), ChangeError>> {
         crate::balance::end_term(self, term).boxed()
+    }
+
+    fn halt<'a>(&'a self, reason: &'a str) -> BoxFuture<'a, ()> {
+        crate::supervisor::halt(self, reason).boxed()
     }
 
     async fn confirm(&self) -> Result<u64, ReadError> {

@@ -7,9 +7,11 @@ use std::time::{Duration, Instant};
 
 use openraft_rt::WatchReceiver;
 
+use crate::apply::Failure;
 use crate::error::Error;
 use crate::group::{GroupInner, Health, leadership};
 use crate::host::NodeInner;
+use crate::machine::Halt;
 use crate::metrics;
 use crate::replica::Replica;
 
@@ -104,6 +106,17 @@ pub(crate) fn end(node: &NodeInner, group: &GroupInner, error: Error) {
     }
 }
 
+/// Ends the core of a replica whose rows were found to be of no use by somebody who read them.
+pub(crate) async fn halt(group: &GroupInner, reason: &str) {
+    let Ok(replica) = group.replica() else { return };
+    let (index, reason) = (*group.applied.borrow(), reason.to_owned());
+    replica.rows.progress.fail(&Failure::Halt(Halt { index, reason }));
+    // The supervisor sees the core end and does the rest.
+    if let Err(error) = replica.raft.shutdown().await {
+        tracing::warn!(partition = group.partition, %error, "the core ended badly");
+    }
+}
+
 /// Passes on who leads until the core ends.
 async fn follow(group: &GroupInner, replica: &Replica) {
     let mut figures = replica.raft.server_metrics();
@@ -134,7 +147,7 @@ mod tests {
     use crate::wire::frame::Body;
     use crate::wire::order::Order;
     use crate::wire::{self, Frame};
-    use crate::{Batch, Committed, Config, Halt, Member, Node, StateMachine, Store};
+    use crate::{Batch, Committed, Config, Member, Node, StateMachine, Store};
 
     /// Keeps the last entry.
     struct Last;
@@ -195,6 +208,29 @@ mod tests {
         let reason = died.unwrap().unwrap().clone().unwrap();
         assert!(reason.contains("partition 0"), "{reason}");
         assert_eq!(group.status().rebuilds, REBUILDS_MAX as u64 + 1);
+        node.shutdown().await;
+    }
+
+    /// Turns red when the supervisor opens a replica again that was halted.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_replica_whose_rows_are_of_no_use_stays_down() {
+        let dir = tempfile::tempdir().unwrap();
+        let (node, _) = node(dir.path()).await;
+        let group = node.group(0).unwrap();
+        let mut leadership = group.leadership();
+        let limit = Duration::from_secs(60);
+        tokio::time::timeout(limit, leadership.wait_for(|l| l.we_lead)).await.unwrap().unwrap();
+        group.halt("wrong checksum").await;
+        tokio::time::timeout(limit, leadership.wait_for(|l| !l.we_lead)).await.unwrap().unwrap();
+        let begun = Instant::now();
+        while !matches!(group.status().health, Health::Halted(_)) {
+            assert!(begun.elapsed() < limit, "{:?}", group.status().health);
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert!(group.store().is_none() && group.read_barrier().await.is_err());
+        group.halt("again").await;
+        assert!(matches!(group.status().health, Health::Halted(reason) if reason.contains("wrong checksum")));
+        assert_eq!(group.status().rebuilds, 0);
         node.shutdown().await;
     }
 

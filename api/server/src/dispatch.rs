@@ -259,7 +259,7 @@ impl Runner {
         let (progress, mut fed) = self.context.feed.follow();
         self.dispatcher.advance(progress.watermark.max(self.context.term.watermark), []);
         if let Err(error) = self.load_topics() {
-            return error.to_string();
+            return self.unreadable(error).await;
         }
         let mut decisions = FuturesUnordered::new();
         // What an earlier leader left behind counts as something that ended.
@@ -271,7 +271,7 @@ impl Runner {
             if may_send {
                 match self.poll() {
                     Ok(more) => again = more,
-                    Err(error) => return error.to_string(),
+                    Err(error) => return self.unreadable(error).await,
                 }
                 for action in std::mem::take(&mut self.actions) {
                     self.perform(action, &mut decisions);
@@ -297,7 +297,7 @@ impl Runner {
                 more = fed.recv() => match more {
                     Some(more) => {
                         if let Err(error) = self.take_in(more) {
-                            return error.to_string();
+                            return self.unreadable(error).await;
                         }
                     }
                     None => return "the partition's rows were replaced".into(),
@@ -309,7 +309,7 @@ impl Runner {
                     }
                     while let Ok(more) = fed.try_recv() {
                         if let Err(error) = self.take_in(more) {
-                            return error.to_string();
+                            return self.unreadable(error).await;
                         }
                     }
                     let now = self.context.clock.now();
@@ -324,12 +324,12 @@ impl Runner {
                 event = self.inbox.recv() => {
                     let Some(event) = event else { return "nobody listens any more".into() };
                     if let Err(error) = self.hear(event) {
-                        return error.to_string();
+                        return self.unreadable(error).await;
                     }
                     for _ in 1..EVENTS_AT_ONCE {
                         let Ok(event) = self.inbox.try_recv() else { break };
                         if let Err(error) = self.hear(event) {
-                            return error.to_string();
+                            return self.unreadable(error).await;
                         }
                     }
                 }
@@ -341,6 +341,16 @@ impl Runner {
                 () = wait => {}
             }
         }
+    }
+
+    /// What these rows hold is for another replica to deliver: this one halts, or it would lead and deliver nothing.
+    async fn unreadable(&self, error: StoreError) -> String {
+        let reason = error.to_string();
+        // A replica that is being opened again may be there by now, and nothing is wrong with it.
+        if error.0 != NOT_OPEN {
+            self.context.group.halt(&reason).await;
+        }
+        reason
     }
 
     /// Whether this node is certain to lead, in the term this dispatcher was made for.
@@ -516,9 +526,12 @@ impl Runner {
     }
 
     fn store(&self) -> Result<raft::Store, StoreError> {
-        self.context.group.store().ok_or_else(|| StoreError("the partition is not open on this node".into()))
+        self.context.group.store().ok_or_else(|| StoreError(NOT_OPEN.into()))
     }
 }
+
+/// What is said of rows that are nowhere to be read at the moment.
+const NOT_OPEN: &str = "the partition is not open on this node";
 
 type Deciding = std::pin::Pin<Box<dyn Future<Output = Decided> + Send>>;
 

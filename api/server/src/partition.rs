@@ -244,7 +244,7 @@ impl Partition {
         self.read_local(read)
     }
 
-    /// Reads rows as applied here, all of them as they were at one moment.
+    /// Reads rows as applied here, all of them as they were at one moment. Rows that cannot be read halt the replica.
     ///
     /// # Errors
     ///
@@ -256,7 +256,12 @@ impl Partition {
         let store = self.0.group.store().ok_or_else(|| self.not_open())?;
         let rows = store.snapshot();
         // Rows may come from disk; meanwhile somebody else runs the tasks of this thread.
-        blocking(|| read(&SnapshotRows(&rows))).map_err(|error| Error::Internal(error.to_string()))
+        blocking(|| read(&SnapshotRows(&rows))).map_err(|error| {
+            // Whoever asks again is to reach a replica whose rows can be read.
+            let (group, reason) = (self.0.group.clone(), error.to_string());
+            tokio::spawn(async move { group.halt(&reason).await });
+            Error::Internal(error.to_string())
+        })
     }
 
     /// Triggers as clients see them, `delivered` with what the dispatcher knows; without one, nothing is handed out.

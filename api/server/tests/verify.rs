@@ -9,14 +9,18 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use prost::Message;
+use proto::v1;
+use proto::v1::scheduler_service_client::SchedulerServiceClient;
 use raft::{Checkpoints, Config, Health, Member, Node, Timing};
 use scheduler::command::*;
 use scheduler::lane::{Class, LaneId, Position, TopicId};
 use scheduler::read;
 use scheduler::reply::Reply;
 use scheduler::run_codec::{self, Success};
+use server::clock::Clock;
 use server::feed::Feed;
 use server::machine::{Adapter, Answers, Rows};
+use server::node::{Listeners, Server};
 use server::recount::Recounter;
 use server::verify::verify;
 use tempfile::TempDir;
@@ -371,4 +375,40 @@ async fn a_damaged_row_is_never_answered() {
     assert!(group.store().is_none() && group.read_barrier().await.is_err());
     node.shutdown().await;
     sound.shutdown().await;
+}
+
+/// The whole server: a row that cannot be read is an error to whoever asks, and the replica stops, so that another leads and delivers.
+/// Red when `Partition::read_local` and the dispatcher only pass the error on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_reads_a_damaged_row_stops_the_replica() {
+    let dir = directory().await;
+    damage_tables(dir.path());
+    let mut config = server::config::Config::for_tests(dir.path().to_owned());
+    (config.cluster, config.node, config.partitions, config.canary_interval) = ("test".into(), 1, PARTITIONS, None);
+    let listeners = Listeners::bind(&config).await.unwrap();
+    let Ok(server) = Server::start(config, listeners, Clock::real()).await else {
+        // One that refuses to start answers nothing either.
+        return;
+    };
+    let address = format!("http://{}", server.addresses().client);
+    let channel = tonic::transport::Channel::from_shared(address).unwrap().connect_lazy();
+    let mut scheduler = SchedulerServiceClient::new(channel);
+    let halted = |partition| {
+        let group = server.node().raft().group(partition).unwrap();
+        matches!(group.status().health, Health::Halted(_))
+    };
+    let begun = Instant::now();
+    let mut answered = 0;
+    while !(0..PARTITIONS).all(halted) {
+        assert!(begun.elapsed() < LIMIT, "{answered} answers, and a replica still serves");
+        for (round, place) in (0..ROUNDS).flat_map(|round| (0..16u64).map(move |place| (round, place))) {
+            let request = v1::GetRequest { namespace: "shop".into(), id: format!("{round}-{place}") };
+            if let Ok(reply) = scheduler.get(request).await {
+                answered += 1;
+                let content = reply.into_inner().trigger.unwrap();
+                assert_eq!(content.id, format!("{round}-{place}"));
+            }
+        }
+    }
+    server.stop().await;
 }
