@@ -9,6 +9,8 @@ pub mod command;
 pub mod dispatcher;
 pub mod domain;
 pub mod forecast;
+#[cfg(test)]
+mod golden;
 pub mod keys;
 pub mod lane;
 pub mod machine;
