@@ -111,7 +111,7 @@ async fn live_a_little(node: &Node<Adapter>, partition: u32) {
     let lane = LaneId::new(TopicId(0), Class::Normal);
     let mut time = END - ROUNDS * 1_000;
     for round in 0..ROUNDS {
-        let due = |place: u64| time + if place % 2 == 0 { place } else { 60_000 * (1 + place) };
+        let due = |place: u64| time + if place.is_multiple_of(2) { place } else { 60_000 * (1 + place) };
         let new = (0..16).map(|place| schedule(format!("{round}-{place}"), due(place))).collect();
         let replies = propose(node, partition, time, new).await.unwrap().replies;
         time += 1_000;

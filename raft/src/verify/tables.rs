@@ -8,7 +8,7 @@
 use std::ffi::{CStr, CString, c_char, c_uint, c_void};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::ptr::{null, null_mut};
+use std::ptr::null_mut;
 
 use librocksdb_sys as ffi;
 
@@ -51,7 +51,7 @@ pub(super) fn check(dir: &Path) -> Result<(), String> {
             ffi::rocksdb_verify_checksum(handles.db, &mut error);
         }
     }
-    if error.cast_const() == null() {
+    if error.is_null() {
         return Ok(());
     }
     // SAFETY: not null, so it is a string that RocksDB allocated, ending with a zero byte, and it is given back once after it was copied.
