@@ -14,6 +14,10 @@ const EXIT_NOT_PERMITTED: u8 = 3;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if !arguments.dir.is_dir() {
+        eprintln!("error: --dir {}: expected a directory that is there", arguments.dir.display());
+        return EXIT_USAGE.into();
+    }
     // Before there are threads: they stay in the namespace they are started in.
     let ground = match Ground::prepare(&arguments) {
         Ok(ground) => ground,

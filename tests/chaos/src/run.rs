@@ -24,9 +24,9 @@ use crate::workload::Workload;
 const SPARE_HOSTS: u8 = 8;
 /// How long everything that is due may take to end once all is healed.
 const SETTLED_WITHIN: Duration = Duration::from_secs(90);
-/// What the wall clock of the recorder may differ from that of the node that decides: the nodes share the machine's, and a clock
-/// that was stepped is believed by nobody but may be followed for the pace of one heartbeat.
-const CLOCK_ERROR_US: i64 = 1_000_000;
+/// How early the recorder may see a delivery when clocks are stepped. What a leader stamps without a majority gains a tenth of the
+/// time it lasts and 50 ms, here 350 ms at most; what a majority confirms is within half a second of theirs (api/server/src/time_rules.rs).
+const CLOCK_ERROR_US: i64 = 500_000;
 
 /// A leader may stand still, or be cut off with a delivery in its buffers, for as long as a fault is held: five seconds, and until
 /// calls have succeeded without it.

@@ -68,4 +68,8 @@ fn nonsense_is_refused() {
         assert!(String::from_utf8_lossy(&output.stderr).contains(nonsense[1]));
     }
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+    // Not taken for a platform that permits nothing, which would skip the run.
+    let nowhere = chaos(&["--minutes", "0"], &directory.path().join("nowhere"));
+    assert_eq!(nowhere.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&nowhere.stderr).contains("nowhere: expected a directory that is there"));
 }
