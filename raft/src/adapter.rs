@@ -10,6 +10,7 @@ use openraft::storage::{EntryResponder, RaftStateMachine, Snapshot as RaftSnapsh
 use openraft::{OptionalSend, RaftSnapshotBuilder};
 
 use crate::apply::{Applier, Failure};
+use crate::crash;
 use crate::machine::CompactionFilter;
 use crate::metrics;
 use crate::progress::{Hold, Progress, lock};
@@ -116,6 +117,7 @@ impl Rows {
             std::fs::remove_dir_all(&rows)?;
         }
         std::fs::rename(dir, &rows)?;
+        crash::point("install-renamed");
         if let Some(parent) = rows.parent() {
             crate::store::sync_dir(parent)?;
         }
@@ -130,7 +132,9 @@ impl Rows {
                 ),
             ));
         }
+        crash::point("install-opened");
         self.place.set(&current)?;
+        crash::point("install-current");
         *lock(&self.current) = current;
         Ok(store)
     }
@@ -280,7 +284,9 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
             let bytes = rows.progress.bytes();
             let view = store.snapshot();
             let mark = view.mark()?;
+            crash::point("checkpoint-begun");
             store.flush()?;
+            crash::point("checkpoint-flushed");
             Ok::<_, crate::error::StoreError>((view, mark, bytes))
         })
         .await
@@ -295,6 +301,7 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
         if last >= self.rows.progress.durable_mark().applied.map_or(0, |id| id.index) {
             self.rows.progress.durable(mark.clone(), bytes);
         }
+        crash::point("checkpoint-marked");
         self.applier.flushed(view);
         metrics::checkpointed(self.rows.partition, last, started.elapsed());
         Ok(RaftSnapshot {

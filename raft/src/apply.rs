@@ -12,6 +12,7 @@ use openraft::EntryPayload;
 use openraft::storage::EntryResponder;
 use tokio::sync::{oneshot, watch};
 
+use crate::crash;
 use crate::machine::{Committed, CompactionFilter, Halt, StateMachine};
 use crate::metrics;
 use crate::progress::Progress;
@@ -187,6 +188,7 @@ impl Worker {
         }
         let Some(last) = last else { return Ok(()) };
 
+        crash::point("apply-begun");
         let started = std::time::Instant::now();
         let mut batch = Batch::default();
         let mut replies = Vec::new();
@@ -205,7 +207,9 @@ impl Worker {
             batch.set_membership(membership);
         }
         batch.set_applied(last);
+        crash::point("apply-decided");
         self.store.write(batch)?;
+        crash::point("apply-written");
         if !committed.is_empty() {
             let (machine, store) = (&mut self.machine, &self.store);
             guard(last.index, last.index, || {

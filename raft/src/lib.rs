@@ -9,6 +9,7 @@
 //! - `apply`, `adapter`: committed entries become rows on a thread per group.
 //! - `net`: three lanes between any two nodes.
 //! - `replica`, `supervisor`: a group's core, and who starts it again when it dies.
+//! - [`crash`]: where a test can have the process die.
 //! - `rhythm`: when the groups of a node look at their clocks.
 //! - [`verify`]: what is wrong with a data directory that no node has open.
 //! - `purge`, `membership`, `balance`: what may leave the log, who belongs to a group, who leads it.
@@ -17,6 +18,7 @@ mod adapter;
 mod apply;
 mod balance;
 mod barrier;
+pub mod crash;
 pub mod error;
 mod founding;
 pub mod group;

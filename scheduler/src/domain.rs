@@ -66,6 +66,11 @@ impl<'c, 's, 'o> DomainContext<'c, 's, 'o> {
         self.step.index
     }
 
+    /// The feature level in force. Behaviour that changed looks at this and never at its own build ([`crate::upgrade`]).
+    pub fn level(&self) -> u32 {
+        self.step.level
+    }
+
     /// Number of the command, unique in the partition.
     pub fn generation(&self) -> Generation {
         self.step.generation()

@@ -29,6 +29,7 @@ mod standing;
 pub mod store;
 pub mod time;
 mod topics;
+pub mod upgrade;
 pub mod verify;
 pub mod wheel;
 

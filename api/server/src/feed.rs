@@ -74,6 +74,8 @@ pub struct Progress {
     pub index: u64,
     /// Its time.
     pub watermark: Timestamp,
+    /// The feature level in force since.
+    pub level: u32,
 }
 
 /// What one replica tells.
@@ -150,7 +152,7 @@ impl Feed {
             self.lock().applying = false;
             return;
         };
-        let progress = Progress { index: last.index, watermark: last.watermark };
+        let progress = Progress { index: last.index, watermark: last.watermark, level: last.level };
         let before = self.progress.borrow().watermark;
         let mut inner = self.lock();
         inner.applying = false;
@@ -182,7 +184,7 @@ impl Feed {
     where
         D: scheduler::domain::Domain,
     {
-        let progress = Progress { index: machine.applied(), watermark: machine.watermark() };
+        let progress = Progress { index: machine.applied(), watermark: machine.watermark(), level: machine.level() };
         let mut wheel = Wheel::new(progress.watermark);
         for row in read::minute_counts(&Rows(store))? {
             wheel.load_minute(row.lane, row.minute, i64::try_from(row.count).unwrap_or(i64::MAX));

@@ -16,6 +16,7 @@ pub mod grpc;
 pub mod late;
 pub mod lateness;
 pub mod leader_clock;
+pub mod levels;
 pub mod local_time;
 pub mod logs;
 pub mod machine;

@@ -85,7 +85,8 @@ enum Command {
     },
 }
 
-fn main() -> ExitCode {
+/// See [`Arguments`].
+pub fn main() -> ExitCode {
     match run(Arguments::parse().command) {
         Ok(code) => code,
         Err(error) => {

@@ -17,6 +17,7 @@ use crate::error::Error;
 use crate::feed::Feed;
 use crate::forward::Forwarder;
 use crate::late::LateTriggers;
+use crate::levels::{self, Levels};
 use crate::local_time::Zones;
 use crate::machine::Adapter;
 use crate::partition::Partition;
@@ -91,6 +92,7 @@ struct Shared {
     forwarder: Forwarder,
     disk: DiskGuard,
     late: LateTriggers,
+    levels: Levels,
     draining: AtomicBool,
     stopping: CancellationToken,
     /// Nodes of the same process, this one among them: they share a virtual clock.
@@ -121,6 +123,11 @@ impl Node {
     /// Its partitions, by number.
     pub fn partitions(&self) -> &[Partition] {
         &self.0.partitions
+    }
+
+    /// What the builds of the other nodes know.
+    pub fn levels(&self) -> &Levels {
+        &self.0.levels
     }
 
     /// Connections to other nodes.
@@ -302,6 +309,7 @@ impl Server {
             partitions,
             disk,
             late,
+            levels: Levels::default(),
         }));
 
         let serving = (TaskTracker::new(), CancellationToken::new());
@@ -320,6 +328,8 @@ impl Server {
         }
         let (raft, clock) = (node.raft().clone(), node.clock().clone());
         until_closing(Box::pin(peers::read_clocks(raft, clock, node.partitions().to_vec())));
+        let (raft, levels) = (node.raft().clone(), node.levels().clone());
+        until_closing(Box::pin(levels::ask(raft, levels, node.partitions().to_vec())));
         until_closing(Box::pin(figures(node.clone())));
         until_closing(Box::pin(guard_disk(node.clone())));
         until_closing(Box::pin(services::topics::reconcile(node.clone())));
@@ -422,6 +432,7 @@ fn raft_config(config: &Config, member: raft::Member) -> raft::Config {
             log_bytes_max: config.log_max_bytes,
             ..Default::default()
         },
+        log: raft::LogConfig { segment_bytes: config.log_segment_bytes, ..Default::default() },
         sync_delay: config.sync_delay,
         store: raft::StoreConfig {
             memory_bytes: usize::try_from(config.cache_bytes + config.write_buffer_bytes).unwrap_or(usize::MAX),

@@ -1,6 +1,7 @@
 //! One partition on this node: its group, its queue, what it applied, and its terms of leadership.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use scheduler::record::Topic;
 use scheduler::reply::Outcome;
 use scheduler::store::Read;
 use scheduler::time::Timestamp;
+use scheduler::upgrade::LEVEL_FIRST;
 use tokio::sync::{oneshot, watch};
 
 use crate::canary::{self, Canary};
@@ -60,6 +62,8 @@ struct Shared {
     late: LateTriggers,
     /// The newest reading of each other node's clock.
     samples: Mutex<BTreeMap<u64, Sample>>,
+    /// The feature level all members know, as far as they have said.
+    common_level: AtomicU32,
 }
 
 impl Partition {
@@ -89,6 +93,7 @@ impl Partition {
             dispatcher: watch::Sender::new(None),
             leader_clock: Mutex::new(None),
             samples: Mutex::default(),
+            common_level: AtomicU32::new(LEVEL_FIRST),
         }))
     }
 
@@ -229,6 +234,11 @@ impl Partition {
             clock.now();
             self.0.proposer.set_hold(clock.hold());
         }
+    }
+
+    /// All members know this feature level: a leader may write at it.
+    pub fn set_common_level(&self, level: u32) {
+        self.0.common_level.store(level, Ordering::Relaxed);
     }
 
     /// Reads rows after a barrier, so that everything acknowledged before is seen.
@@ -391,7 +401,13 @@ impl Partition {
         }
         *self.leader_clock_slot() = Some(clock.clone());
         self.agree(&clock).await;
-        let propose = self.0.proposer.run(Term { term, group: &self.0.group, feed: &self.0.feed, clock: &clock });
+        let propose = self.0.proposer.run(Term {
+            term,
+            group: &self.0.group,
+            feed: &self.0.feed,
+            clock: &clock,
+            level: &self.0.common_level,
+        });
         let dispatch = async {
             let context = dispatch::Context {
                 partition: self.0.number,

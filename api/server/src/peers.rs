@@ -1,4 +1,5 @@
-//! What nodes ask each other beside raft: what time it is and how their canaries are, and to propose settings of a topic.
+//! What nodes ask each other beside raft: what time it is and how their canaries are, what their build knows, and to propose
+//! settings of a topic.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use prost::Message;
 use scheduler::command::{Kind, SetTopic};
+use scheduler::machine::FEATURE_LEVEL;
 use scheduler::time::{Delay, Timestamp};
 
 use crate::clock::Clock;
@@ -24,6 +26,8 @@ const ROUND_TRIP_MAX: Duration = Duration::from_millis(400);
 /// has canaries its number and how old its canary is, in milliseconds, four bytes each. The answer to a question that
 /// is not known is an error, so that a newer node can ask an older one.
 const ASK_CLOCK: u8 = b'c';
+/// Answered with the feature level its build knows, in four bytes.
+pub(crate) const ASK_LEVEL: u8 = b'l';
 /// Then the partition in four bytes and the command.
 const ASK_SET_TOPIC: u8 = b't';
 
@@ -70,6 +74,7 @@ impl raft::CallHandler for Answerer {
     fn call(&self, _from: u64, request: Bytes) -> Result<Bytes, String> {
         match request.split_first() {
             Some((&ASK_CLOCK, _)) => Ok(self.clock_and_canaries()),
+            Some((&ASK_LEVEL, _)) => Ok(FEATURE_LEVEL.to_be_bytes().to_vec().into()),
             Some((&ASK_SET_TOPIC, rest)) => self.set_topic(rest).map(|()| Bytes::new()),
             _ => Err(format!("unknown question of {} bytes", request.len())),
         }

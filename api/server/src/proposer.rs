@@ -4,6 +4,7 @@
 //! entry. There is no timer, so a lone command waits for nobody.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -11,7 +12,6 @@ use bytes::Bytes;
 use prost::Message;
 use scheduler::command::{Command, Kind, When};
 use scheduler::lane::Generation;
-use scheduler::machine::FEATURE_LEVEL;
 use scheduler::reply::{Refusal, Reply};
 use scheduler::time::Timestamp;
 use tokio::sync::{Notify, oneshot};
@@ -144,6 +144,8 @@ pub struct Term<'a> {
     pub feed: &'a Feed,
     /// What may be stamped.
     pub clock: &'a LeaderClock,
+    /// The feature level all members know.
+    pub level: &'a AtomicU32,
 }
 
 impl Proposer {
@@ -355,7 +357,9 @@ impl Proposer {
     }
 
     async fn submit(&self, term: &Term<'_>, time: Timestamp, batch: Vec<Waiting>, slots: &Arc<Slots>) {
-        let payload = entry(time, &batch);
+        // Never below what is in force: what was applied last is not older than what this node was told.
+        let level = term.level.load(Ordering::Relaxed).max(term.feed.progress().borrow().level);
+        let payload = entry(time, &batch, level);
         crate::metrics::proposed(batch.len(), payload.len());
         let started = std::time::Instant::now();
         let slot = Slots::take(slots);
@@ -471,14 +475,14 @@ fn as_field(kind: Kind) -> Vec<u8> {
 }
 
 /// The entry, byte for byte as prost encodes [`scheduler::command::Entry`].
-fn entry(time: Timestamp, batch: &[Waiting]) -> Bytes {
+fn entry(time: Timestamp, batch: &[Waiting], level: u32) -> Bytes {
     let bytes: usize = batch.iter().map(|waiting| waiting.field.len()).sum();
     let mut payload = Vec::with_capacity(bytes + 24);
     prost::encoding::uint64::encode(1, &time.as_millis(), &mut payload);
     for waiting in batch {
         payload.extend_from_slice(&waiting.field);
     }
-    prost::encoding::uint32::encode(3, &FEATURE_LEVEL, &mut payload);
+    prost::encoding::uint32::encode(3, &level, &mut payload);
     payload.into()
 }
 
@@ -518,9 +522,9 @@ mod tests {
                 Command { kind: Some(cancel("a")) },
                 Command { kind: Some(Kind::Schedule(Schedule::default())) },
             ],
-            level: FEATURE_LEVEL,
+            level: 3,
         };
-        assert_eq!(entry(Timestamp::from_millis(5), &batch), expected.encode_to_vec());
+        assert_eq!(entry(Timestamp::from_millis(5), &batch, 3), expected.encode_to_vec());
     }
 
     #[test]

@@ -158,7 +158,7 @@ async fn status(context: &mut Context) -> Result<u8, Failure> {
 }
 
 fn nodes(status: &StatusResponse) -> Table {
-    let mut table = Table::new(&["NODE", "ENDPOINT", "PEERS", "STATE", "LEADS"]);
+    let mut table = Table::new(&["NODE", "ENDPOINT", "PEERS", "STATE", "LEADS", "LEVEL"]);
     for node in &status.nodes {
         let state = match (node.reachable, node.draining) {
             (false, _) => "UNREACHABLE",
@@ -171,9 +171,20 @@ fn nodes(status: &StatusResponse) -> Table {
             node.peer_endpoint.clone(),
             state.to_owned(),
             led(&status.partitions, node.node).to_string(),
+            level(status, node.feature_level),
         ]);
     }
     table
+}
+
+/// What a build knows, and what is in force where that is less: the cluster waits for an older node.
+fn level(status: &StatusResponse, build: u32) -> String {
+    let in_force = status.partitions.iter().map(|partition| partition.feature_level).min().unwrap_or(0);
+    match build {
+        0 => "?".to_owned(),
+        _ if in_force != 0 && in_force < build => format!("{build} (at {in_force})"),
+        _ => build.to_string(),
+    }
 }
 
 fn partitions(status: &StatusResponse) -> Table {

@@ -17,6 +17,7 @@ use super::queue::{Op, Request};
 use super::segment::{Location, Segment};
 use super::spare::Spares;
 use super::{LogId, Shared, metrics};
+use crate::crash;
 
 /// Most bytes taken from the queue for one write.
 const BATCH_BYTES_MAX: usize = 8 << 20;
@@ -41,6 +42,8 @@ pub struct Writer {
     buf: Vec<u8>,
     /// Where the entries of this batch are.
     places: Vec<(u32, LogId, Location)>,
+    /// There is a vote among what is encoded or written and not synced.
+    voting: bool,
     /// Requests handled, in the counting of the queue.
     handled: u64,
     /// The oldest segment and the request after which nothing needs it.
@@ -63,6 +66,7 @@ impl Writer {
             marks,
             buf: Vec::new(),
             places: Vec::new(),
+            voting: false,
             handled: 0,
             condemned: None,
         }
@@ -99,8 +103,12 @@ impl Writer {
             group.iter().for_each(|(_, id, place)| state.written(*id, *place));
         }
         self.places.clear();
+        if batch.iter().any(|request| matches!(request.op, Op::Purge(_))) {
+            crash::point("purge-written");
+        }
         let freed = batch.iter().any(|r| matches!(r.op, Op::Purge(_) | Op::Truncate(_) | Op::Forget(_)));
         tell(batch);
+        crash::point("log-told");
         self.evict();
         if freed || self.condemned.is_some() || self.sealed.len() > self.shared.config.segments_max {
             self.collect()?;
@@ -122,6 +130,7 @@ impl Writer {
             }
             Op::Vote(vote, _) => {
                 self.put(gid, Kind::Vote, &|buf| frame::put_vote(buf, vote))?;
+                self.voting = true;
                 self.marks.entry(gid).or_default().vote = Some(*vote);
             }
             Op::Truncate(after) => {
@@ -172,6 +181,12 @@ impl Writer {
     /// Writes what is encoded, and makes everything written durable if asked to.
     fn flush(&mut self, sync: bool) -> Result<(), Error> {
         if !self.buf.is_empty() {
+            crash::point("log-encoded");
+            if crash::is_armed("log-half-written") {
+                let half = &self.buf[..self.buf.len() / 2];
+                self.segment.file.write_all_at(half, self.end).map_err(Error::io("write", &self.segment.path))?;
+                crash::point("log-half-written");
+            }
             self.segment.file.write_all_at(&self.buf, self.end).map_err(Error::io("write", &self.segment.path))?;
             metrics::wrote(self.buf.len());
             self.end += self.buf.len() as u64;
@@ -179,6 +194,10 @@ impl Writer {
             self.buf.shrink_to(2 * BATCH_BYTES_MAX);
         }
         if sync && self.synced < self.end {
+            crash::point("log-written");
+            if self.voting {
+                crash::point("vote-written");
+            }
             let began = Instant::now();
             *self.shared.sync_began() = Some(began);
             self.segment.file.sync().map_err(Error::io("sync", &self.segment.path))?;
@@ -189,6 +208,10 @@ impl Writer {
                 tracing::warn!(milliseconds = took.as_millis() as u64, "slow sync of the log");
             }
             self.synced = self.end;
+            crash::point("log-synced");
+            if std::mem::take(&mut self.voting) {
+                crash::point("vote-synced");
+            }
         }
         if 2 * self.end > self.segment.bytes {
             self.spares.prepare();
@@ -202,7 +225,9 @@ impl Writer {
         let seq = self.segment.seq.checked_add(1).expect("2^32 segments");
         let groups = self.marks.iter().map(|(gid, marks)| (*gid, marks));
         let (io, dir) = (&*self.shared.io, &self.shared.dir);
+        crash::point("segment-taken");
         let (segment, end) = Segment::create(io, dir, spare, seq, self.end, groups)?;
+        crash::point("segment-created");
         self.sealed.push_back(self.segment.seq);
         self.segment = Arc::new(segment);
         (self.end, self.synced) = (end, end);
@@ -242,7 +267,9 @@ impl Writer {
                     return Ok(());
                 }
                 self.flush(true)?;
+                crash::point("segment-condemned");
                 self.drop_segment(oldest)?;
+                crash::point("segment-dropped");
                 continue;
             }
             let groups = self.shared.groups();

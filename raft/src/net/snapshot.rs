@@ -17,6 +17,7 @@ use tonic::{Status, Streaming};
 use super::client::Client;
 use super::{Host, link};
 use crate::adapter::{MarkedCheckpoint, Rows, SnapshotData};
+use crate::crash;
 use crate::metrics;
 use crate::replica::Replica;
 use crate::store::sync_dir;
@@ -47,6 +48,7 @@ pub(super) async fn send(client: &Client, vote: Vote, rows: Arc<Rows>) -> Result
     });
     let (made, files) = made.await.map_err(|e| e.to_string())?.map_err(|e| format!("checkpoint: {e}"))?;
     let MarkedCheckpoint { checkpoint, mark } = made;
+    crash::point("snapshot-made");
     // The rows may have moved on under another leader since this replica led; no receiver may take them for what `vote` owns.
     if mark.applied.is_some_and(|id| id.leader_id.term > vote.leader_id.term) {
         return Err("the leadership ended".into());
@@ -149,6 +151,7 @@ async fn send_files(
             push(out, Body::Data(chunk)).await?;
             offset += length;
             sent += length;
+            crash::point("snapshot-half-sent");
         }
     }
     push(out, Body::End(SnapshotEnd {})).await?;
@@ -289,11 +292,13 @@ async fn take<H: Host>(host: &H, frames: &mut Streaming<SnapshotFrame>, out: &Ou
     if !complete {
         return Err("the writer stopped early".into());
     }
+    crash::point("snapshot-received");
     let checked = dir.clone();
     tokio::task::spawn_blocking(move || seal(&checked, &files))
         .await
         .map_err(|e| e.to_string())?
         .map_err(|e| format!("check a snapshot: {e}"))?;
+    crash::point("snapshot-sealed");
     let snapshot = openraft::Snapshot { meta, snapshot: SnapshotData::Received { dir } };
     let response = replica.raft.install_full_snapshot(vote, snapshot).await;
     Ok(response.map_err(|e| e.to_string())?.vote)
@@ -370,6 +375,7 @@ impl Writer {
             return Err(odd("a chunk that does not follow the one before"));
         }
         target.write_all(&chunk.data)?;
+        crash::point("snapshot-half-received");
         *length = end;
         Ok(())
     }

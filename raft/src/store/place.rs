@@ -8,6 +8,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use crate::crash;
 use crate::error::Error;
 use crate::sealed;
 
@@ -132,7 +133,9 @@ pub(crate) fn write_atomic(dir: &Path, name: &str, content: &[u8]) -> io::Result
     let mut file = File::create(&tmp)?;
     file.write_all(content)?;
     file.sync_all()?;
+    crash::point("file-written");
     fs::rename(&tmp, dir.join(name))?;
+    crash::point("file-renamed");
     sync_dir(dir)
 }
 

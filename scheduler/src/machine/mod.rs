@@ -28,11 +28,12 @@ use crate::reply::{Effect, Refusal, Reply};
 use crate::store::{Read, StoreError};
 use crate::time::{Delay, Timestamp};
 use crate::topics::Topics;
+use crate::upgrade::LEVEL_FIRST;
 
 pub(crate) use step::Step;
 
-/// The highest [`Entry::level`] this build applies, and the one its proposer writes.
-pub const FEATURE_LEVEL: u32 = 1;
+/// The highest [`Entry::level`] this build applies; it writes at it once all members know it ([`crate::upgrade`]).
+pub const FEATURE_LEVEL: u32 = if cfg!(feature = "next-level") { 2 } else { 1 };
 
 /// How far ahead a trigger may be due: ten years.
 pub const HORIZON: Delay = Delay::from_days(3_653);
@@ -51,6 +52,8 @@ const TIME_END: Timestamp = Timestamp::from_millis(253_402_300_800_000);
 #[derive(Debug)]
 pub struct Machine<D: Domain = NoDomain> {
     domain: D,
+    /// The highest level it applies.
+    build: u32,
     meta: Meta,
     topics: Topics,
 }
@@ -62,6 +65,8 @@ pub struct Applied {
     pub index: u64,
     /// Replicated time now.
     pub watermark: Timestamp,
+    /// The feature level in force now.
+    pub level: u32,
     /// One for each command, in order.
     pub replies: Vec<Reply>,
     /// In the order they happened. Not replicated: they say what to look at.
@@ -106,7 +111,12 @@ impl From<StoreError> for Stop {
 impl<D: Domain> Machine<D> {
     /// Of a partition that has applied nothing.
     pub fn new(domain: D) -> Self {
-        Machine { domain, meta: Meta::first(), topics: Topics::default() }
+        Machine::of_build(domain, FEATURE_LEVEL)
+    }
+
+    /// As [`Machine::new`], and as a build that knows this feature level; to see how builds of different levels live together.
+    pub fn of_build(domain: D, level: u32) -> Self {
+        Machine { domain, build: level, meta: Meta::first(), topics: Topics::default() }
     }
 
     /// Of a partition with these rows.
@@ -117,8 +127,17 @@ impl<D: Domain> Machine<D> {
     }
 
     /// Takes up the rows of another store: after a start, a snapshot or a [`Halt`].
+    ///
+    /// # Errors
+    ///
+    /// The rows cannot be read, or were written at a higher feature level than this build knows.
     pub fn restored(&mut self, store: &dyn Read) -> Result<(), StoreError> {
-        self.meta = crate::read::status(store)?;
+        let meta = crate::read::status(store)?;
+        if meta.feature_level > self.build {
+            let (rows, build) = (meta.feature_level, self.build);
+            return Err(StoreError(format!("the rows need feature level {rows}, this build has {build}")));
+        }
+        self.meta = meta;
         self.topics = Topics::load(store)?;
         Ok(())
     }
@@ -131,6 +150,11 @@ impl<D: Domain> Machine<D> {
     /// Index of the newest entry applied; 0 before the first.
     pub fn applied(&self) -> u64 {
         self.meta.applied
+    }
+
+    /// The feature level in force: the highest of any entry applied, at least the first.
+    pub fn level(&self) -> u32 {
+        self.meta.feature_level.max(LEVEL_FIRST)
     }
 
     /// Of the cluster, for fencing tokens.
@@ -165,10 +189,18 @@ impl<D: Domain> Machine<D> {
         if now > before.watermark() || before.applied == 0 {
             overlay.put(&keys::fired(now), encode_fired(index));
         }
-        let mut applied =
-            Applied { index, watermark: now, replies: Vec::with_capacity(entry.commands.len()), ..Applied::default() };
+        #[cfg(feature = "next-level")]
+        next_level(self.level(), index, overlay);
+        let mut applied = Applied {
+            index,
+            watermark: now,
+            level: self.level(),
+            replies: Vec::with_capacity(entry.commands.len()),
+            ..Applied::default()
+        };
         let hashes = prefetch(&entry.commands, overlay).map_err(|error| error.to_string())?;
-        let mut step = Step::new(overlay, &mut self.topics, &mut applied.effects, now, index);
+        let level = self.level();
+        let mut step = Step::new(overlay, &mut self.topics, &mut applied.effects, now, index, level);
         step.forget(&mut self.meta, before.watermark()).map_err(|error| error.to_string())?;
         applied.owed = self.meta.sweep.is_some();
         let count = entry.commands.len();
@@ -200,8 +232,8 @@ impl<D: Domain> Machine<D> {
     fn admit(&self, index: u64, entry: &Entry) -> Result<Timestamp, String> {
         let (applied, watermark) = (self.meta.applied, self.meta.watermark());
         let now = planted::now(Timestamp::from_millis(entry.time));
-        if entry.level > FEATURE_LEVEL {
-            return Err(format!("entry needs feature level {}, this build has {FEATURE_LEVEL}", entry.level));
+        if entry.level > self.build {
+            return Err(format!("entry needs feature level {}, this build has {}", entry.level, self.build));
         }
         if index <= applied || index >= 1 << 52 {
             return Err(format!("entry has index {index}, after {applied}"));
@@ -217,6 +249,14 @@ impl<D: Domain> Machine<D> {
             ));
         }
         Ok(now)
+    }
+}
+
+/// What this level does and the one before does not: it counts entries in a row of its own.
+#[cfg(feature = "next-level")]
+fn next_level(level: u32, index: u64, overlay: &mut Overlay<'_>) {
+    if level >= 2 {
+        overlay.put(&[keys::DOMAIN_FIRST, b'n'], index.to_be_bytes().to_vec());
     }
 }
 

@@ -21,6 +21,8 @@ pub(crate) struct Step<'s, 'o> {
     pub topics: &'s mut Topics,
     pub now: Timestamp,
     pub index: u64,
+    /// The feature level in force.
+    pub level: u32,
     effects: &'s mut Vec<Effect>,
     /// The place that the version made now gets, and how many must be left for the commands to come.
     place: usize,
@@ -50,8 +52,9 @@ impl<'s, 'o> Step<'s, 'o> {
         effects: &'s mut Vec<Effect>,
         now: Timestamp,
         index: u64,
+        level: u32,
     ) -> Self {
-        Step { overlay, topics, now, index, effects, place: 0, next_place: 0, reserved: 0 }
+        Step { overlay, topics, now, index, level, effects, place: 0, next_place: 0, reserved: 0 }
     }
 
     /// Begins the next command; `reserved` more follow it.

@@ -28,6 +28,7 @@ use std::ops::ControlFlow;
 
 use crate::keys;
 use crate::lane::{Class, LaneId};
+use crate::machine::FEATURE_LEVEL;
 use crate::read;
 use crate::record::{Lane, Meta, Topic};
 use crate::store::{Read, StoreError};
@@ -77,7 +78,7 @@ pub struct Summary {
 ///
 /// # Errors
 ///
-/// The store cannot be read. What was told until then holds; what comes after is not known.
+/// The store cannot be read, or holds rows of a higher feature level than this build knows. What was told until then holds; what comes after is not known.
 pub fn rows(store: &dyn Read, problem: &mut dyn FnMut(Problem)) -> Result<Summary, StoreError> {
     let mut check = Check {
         store,
@@ -89,6 +90,13 @@ pub fn rows(store: &dyn Read, problem: &mut dyn FnMut(Problem)) -> Result<Summar
         pointed: Pointed::default(),
     };
     check.meta()?;
+    let (level, build) = (check.meta.feature_level, FEATURE_LEVEL);
+    if level > build {
+        // What they mean is not known here: every answer would be a guess.
+        return Err(StoreError(format!(
+            "the rows need feature level {level}, this build has {build}: use the newer one"
+        )));
+    }
     check.topics()?;
     check.lanes()?;
     check.fired()?;

@@ -367,3 +367,15 @@ fn a_store_that_cannot_be_read_is_an_error() {
     }
     assert!(rows(&Broken(partition()), &mut |_| ()).is_err());
 }
+
+/// Red when rows of a newer build are judged by this one: what it would find are its own mistakes.
+#[test]
+fn rows_of_a_newer_level_are_not_judged() {
+    let mut store = MemoryStore::default();
+    let meta = Meta { feature_level: FEATURE_LEVEL + 1, ..Meta::first() };
+    store.write(vec![Write::Put { key: keys::meta().to_vec(), value: meta.to_value() }]);
+    let mut problems = 0;
+    let refused = rows(&store, &mut |_| problems += 1).unwrap_err();
+    assert!(refused.to_string().contains("use the newer one"), "{refused}");
+    assert_eq!(problems, 0);
+}

@@ -306,6 +306,27 @@ fn entries_that_cannot_be_interpreted_halt() {
     halts(2, entry(6_000, vec![cancel("a"); 4_097]), "4097 commands");
 }
 
+/// Red when rows of a newer level are taken up: what this build does not know would be applied its own way.
+#[test]
+fn rows_of_a_newer_level_are_not_taken_up() {
+    let store = MemoryStore::default();
+    let mut newer = Machine::of_build(scheduler::domain::NoDomain, 2);
+    let mut overlay = Overlay::new(&store);
+    let entry = Entry { time: 6_000, level: 2, ..Entry::default() }.encode_to_vec();
+    let applied = newer.apply(1, entry.into(), &mut overlay).unwrap();
+    assert_eq!((applied.level, newer.level()), (2, 2));
+    let mut store = MemoryStore::default();
+    store.write(overlay.into_writes());
+    let refused = Machine::open(scheduler::domain::NoDomain, &store).unwrap_err();
+    assert!(refused.to_string().contains("the rows need feature level 2, this build has 1"), "{refused}");
+    let mut again = Machine::of_build(scheduler::domain::NoDomain, 2);
+    again.restored(&store).unwrap();
+    // The level stays, also for entries that ask for less.
+    let mut overlay = Overlay::new(&store);
+    let entry = Entry { time: 7_000, level: 1, ..Entry::default() }.encode_to_vec();
+    assert_eq!(again.apply(2, entry.into(), &mut overlay).unwrap().level, 2);
+}
+
 /// Business commands halt a replica that has no domains: it cannot know what they mean.
 #[test]
 fn business_without_a_domain_halts() {

@@ -21,10 +21,12 @@ pub fn find(name: &str) -> Result<PathBuf> {
         }
     }
     let looked: Vec<String> = places.iter().map(|place| place.display().to_string()).collect();
-    Err(Error(format!(
-        "{name} is not in {}; build it with `cargo build --release --workspace --bins`",
-        looked.join(" nor ")
-    )))
+    let build = match name {
+        // Built with features that no server that is meant to serve has.
+        "bosingakd-next" => "cargo build --release --workspace --features bosingak-server/next --bin bosingakd-next",
+        _ => "cargo build --release --workspace --bins",
+    };
+    Err(Error(format!("{name} is not in {}; build it with `{build}`", looked.join(" nor "))))
 }
 
 /// The directory of the running binary; test binaries live one level below.

@@ -28,13 +28,22 @@ pub struct Options {
     pub settings: Vec<(String, String)>,
     /// Where to make the directory that holds everything; the system's temporary directory when unset.
     pub within: Option<PathBuf>,
+    /// Name of the binary the nodes run.
+    pub server: String,
     /// Where nodes live, in the order of their numbers; those beyond the list live on loopback.
     pub hosts: Vec<Host>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { nodes: 3, partitions: 4, settings: Vec::new(), within: None, hosts: Vec::new() }
+        Self {
+            nodes: 3,
+            partitions: 4,
+            settings: Vec::new(),
+            within: None,
+            server: "bosingakd".into(),
+            hosts: Vec::new(),
+        }
     }
 }
 
@@ -200,6 +209,18 @@ impl Cluster {
         spawned
     }
 
+    /// Like [`Self::spawn`], with another build of the server: the binary of that name.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be started.
+    pub fn spawn_build(&mut self, id: u64, server: &str) -> Result<()> {
+        let kept = std::mem::replace(&mut self.options.server, server.to_owned());
+        let spawned = self.spawn(id);
+        self.options.server = kept;
+        spawned
+    }
+
     fn spawn_as(&mut self, id: u64, membership: &str) -> Result<()> {
         let config = self.config(id, membership);
         let program = self.program(id, &config)?;
@@ -220,7 +241,7 @@ impl Cluster {
         let node = self.node(id);
         let file = node.directory.join("config.toml");
         std::fs::write(&file, config)?;
-        let server = binary::find("bosingakd")?.into_os_string();
+        let server = binary::find(&self.options.server)?.into_os_string();
         let mut words = node.host.iter().flat_map(|host| host.prefix.clone()).chain([server]);
         let binary = words.next().map(PathBuf::from).ok_or_else(|| Error::new("no command"))?;
         let arguments = words.chain(["serve".into(), "--config".into(), file.into()]).collect();
@@ -520,6 +541,16 @@ impl Cluster {
             *process = None;
         }
         Ok(ended)
+    }
+
+    /// Whether every thread of a node's process stands still, as after SIGSTOP.
+    ///
+    /// # Errors
+    ///
+    /// When the node does not run.
+    pub fn stands_still(&self, id: u64) -> Result<bool> {
+        let pid = self.node(id).pid().ok_or_else(|| Error(format!("node {id} does not run")))?;
+        proc_stat::stands_still(pid)
     }
 
     /// Refuses when a process we did not stop has exited.

@@ -34,6 +34,19 @@ pub fn usage(pid: u32) -> Usage {
     }
 }
 
+/// Whether every thread of `pid` stands still, as after SIGSTOP.
+///
+/// # Errors
+///
+/// When there is no such process.
+pub fn stands_still(pid: u32) -> crate::Result<bool> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task"))?;
+    let state = |stat: &str| stat.rsplit_once(')').and_then(|(_, rest)| rest.trim_start().chars().next());
+    // A thread that has ended since runs no more.
+    let stats = threads.filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("stat")).ok());
+    Ok(stats.into_iter().all(|stat| state(&stat) == Some('T')))
+}
+
 fn number(text: &str, label: &str) -> u64 {
     text.lines()
         .find_map(|line| line.strip_prefix(label))

@@ -95,6 +95,8 @@ pub struct Config {
     pub checkpoint_age: Duration,
     /// `storage.log_max`; not below `storage.checkpoint_log`.
     pub log_max_bytes: u64,
+    /// `storage.log_segment`; at least eight times `proposer.entry_bytes_max`.
+    pub log_segment_bytes: u64,
     /// `storage.free_space_min`.
     pub free_space_min_bytes: u64,
     /// `proposer.*`.
@@ -194,6 +196,14 @@ impl Config {
             let least = units::format_size(checkpoint_log_bytes);
             return Err(values.refuse("storage.log_max", format!("at least storage.checkpoint_log, {least}")));
         }
+        let (log_segment_bytes, entry_bytes_max) =
+            (values.size("storage.log_segment")?, values.size("proposer.entry_bytes_max")?);
+        // A quarter of a file bounds an entry, and one may be larger than entry_bytes_max by a command.
+        if log_segment_bytes < 8 * entry_bytes_max {
+            let least = units::format_size(8 * entry_bytes_max);
+            let expected = format!("at least eight times proposer.entry_bytes_max, {least}");
+            return Err(values.refuse("storage.log_segment", expected));
+        }
         let canary_interval = values.duration("canary.interval")?;
         if !canary_interval.is_zero() && canary_interval < Duration::from_secs(1) {
             return Err(values.refuse("canary.interval", "\"0ms\" for never, or from 1s to 10m".into()));
@@ -219,9 +229,10 @@ impl Config {
             checkpoint_log_bytes,
             checkpoint_age: values.duration("storage.checkpoint_age")?,
             log_max_bytes,
+            log_segment_bytes,
             free_space_min_bytes: values.size("storage.free_space_min")?,
             proposer: ProposerConfig {
-                entry_bytes_max: values.size("proposer.entry_bytes_max")? as usize,
+                entry_bytes_max: entry_bytes_max as usize,
                 outstanding_max: values.integer("proposer.outstanding_max")? as usize,
                 queue_bytes_max: values.size("proposer.queue_bytes_max")? as usize,
             },
@@ -319,6 +330,12 @@ mod tests {
         let error = config("[storage]\nlog_max = \"1MiB\"\n").expect_err("refused").to_string();
         assert!(
             error.contains("storage.log_max") && error.contains("at least storage.checkpoint_log, 64MiB"),
+            "{error}"
+        );
+        let error = config("[storage]\nlog_segment = \"1MiB\"\n").expect_err("refused").to_string();
+        assert!(
+            error.contains("storage.log_segment")
+                && error.contains("at least eight times proposer.entry_bytes_max, 2MiB"),
             "{error}"
         );
         let error = config("[canary]\ninterval = \"999ms\"\n").expect_err("refused").to_string();

@@ -174,6 +174,13 @@ pub const OPTIONS: &[Opt] = &[
         default: "1GiB",
     },
     Opt {
+        key: "storage.log_segment",
+        meaning: "size of the files of the log, of which a node has at least two; at least eight times proposer.entry_bytes_max. \
+                  Those that are there keep theirs",
+        kind: Kind::Size(MIB, GIB),
+        default: "64MiB",
+    },
+    Opt {
         key: "storage.free_space_min",
         meaning: "writes are refused with DISK_LOW while the disk has less room than this; reads go on",
         kind: Kind::Size(0, 1024 * GIB),

@@ -7,6 +7,7 @@ use proto::admin::v1;
 use proto::admin::v1::cluster_service_client::ClusterServiceClient;
 use proto::admin::v1::cluster_service_server::ClusterService;
 use scheduler::dispatcher::Cause;
+use scheduler::machine::FEATURE_LEVEL;
 use scheduler::read;
 use scheduler::time::{Delay, Timestamp};
 use tonic::{Request, Response, Status};
@@ -179,6 +180,10 @@ impl Services {
             peer_endpoint: member.peer_endpoint,
             reachable: member.node == me || silent.get(&member.node).is_none_or(|since| *since < REACHABLE_WITHIN),
             draining: member.node == me && self.node.is_draining(),
+            feature_level: match member.node == me {
+                true => FEATURE_LEVEL,
+                false => self.node.levels().of(member.node).unwrap_or(0),
+            },
         });
         Ok(v1::StatusResponse {
             cluster: self.node.config().cluster.clone(),
@@ -431,6 +436,7 @@ fn partition_status(
             counts: standing.lateness.counts().into(),
         }),
         health: health(&status.health).into(),
+        feature_level: partition.feed().progress().borrow().level,
     })
 }
 

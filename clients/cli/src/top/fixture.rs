@@ -24,6 +24,7 @@ pub fn status(node: u64) -> StatusResponse {
                 peer_endpoint: format!("10.0.0.{node}:7301"),
                 reachable: true,
                 draining: false,
+                feature_level: 1,
             })
             .collect(),
         partitions: (0..).zip(leaders).map(|(number, leader)| partition(number, leader, node)).collect(),

@@ -361,6 +361,7 @@ impl ClusterService for Fake {
             peer_endpoint: format!("http://node-{node}:7301"),
             reachable,
             draining: false,
+            feature_level: if reachable { 1 } else { 0 },
         };
         ok(StatusResponse {
             cluster: "demo".into(),

@@ -16,3 +16,4 @@ mod pause;
 mod races;
 mod restart;
 mod top;
+mod upgrade;
