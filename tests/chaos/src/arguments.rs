@@ -26,6 +26,10 @@ pub struct Arguments {
     /// Only these faults, separated by commas; the others count as skipped on purpose.
     #[arg(long, value_delimiter = ',', value_parser = fault)]
     pub only: Vec<Fault>,
+    /// Instead of faults: nodes die at every place where they can be made to, killed or without power. Once each however short
+    /// --minutes is, then again the other way. Needs the binary bosingakd-next, which `./dev chaos` builds.
+    #[arg(long, conflicts_with_all = ["only", "allow_skip", "lie_about_syncs"])]
+    pub crash_points: bool,
     /// Syncs of the nodes do nothing: a power cut must then break a promise. Shows that a run can fail.
     #[arg(long)]
     pub lie_about_syncs: bool,
@@ -55,7 +59,8 @@ impl Arguments {
     /// Faults to be injected, each of which must be.
     #[must_use]
     pub fn listed(&self) -> Vec<Fault> {
-        Fault::ALL.into_iter().filter(|fault| self.only.is_empty() || self.only.contains(fault)).collect()
+        let listed = |fault: &Fault| self.only.is_empty() || self.only.contains(fault);
+        Fault::ALL.into_iter().filter(|fault| !self.crash_points && listed(fault)).collect()
     }
 }
 

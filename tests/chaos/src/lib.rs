@@ -6,12 +6,15 @@
 
 pub mod arguments;
 pub mod clocks;
+pub mod crashes;
 pub mod disks;
 pub mod faults;
+pub mod leftovers;
 pub mod nemesis;
 pub mod network;
 pub mod os;
 pub mod outcome;
+pub mod overlap;
 pub mod run;
 pub mod switch;
 pub mod workload;

@@ -1,6 +1,7 @@
 //! Breaks one thing, holds it broken, and heals it. Each fault says what must go on meanwhile.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use harness::caller::{self, Caller};
@@ -40,6 +41,8 @@ pub struct World {
     pub disks: Vec<Disk>,
     /// One for each of the first members; none where there is no compiler for them.
     pub clocks: Vec<NodeClock>,
+    /// Where nodes are told where to die.
+    pub orders: PathBuf,
     /// Decides.
     pub dice: StdRng,
 }
@@ -76,12 +79,12 @@ impl World {
             Fault::Pause => self.pause().await?,
             Fault::PowerCut => {
                 let node = self.anyone();
-                self.cut_power(&[node])?;
+                self.cut_power(&[node]).await?;
                 self.progress("without the node that lost its power").await?;
                 self.restore_power(&[node]).await?
             }
             Fault::PowerCutAll => {
-                self.cut_power(&MEMBERS)?;
+                self.cut_power(&MEMBERS).await?;
                 self.restore_power(&MEMBERS).await?
             }
             Fault::TornTail => self.tear_tail().await?,
@@ -109,12 +112,21 @@ impl World {
             Fault::KillDuringRemove => self.change_members(false, true).await?,
             Fault::KillDuringSnapshot => self.kill_during_snapshot().await?,
         };
-        self.cluster.ready_within(HEALED_WITHIN).await?;
+        self.healed().await?;
         Ok(attempt)
     }
 
+    /// Waits until all nodes agree on leaders.
+    ///
+    /// # Errors
+    ///
+    /// When they do not within a minute, or one of them has exited.
+    pub async fn healed(&mut self) -> Result<()> {
+        self.cluster.ready_within(HEALED_WITHIN).await
+    }
+
     /// The member that leads most partitions, once the members agree. Whoever joins or has left is not asked.
-    async fn leader(&self) -> Result<u8> {
+    pub(crate) async fn leader(&self) -> Result<u8> {
         let counts = wait::until("agreement of the members on leaders", HEALED_WITHIN, || self.leaders()).await?;
         let most = counts.into_iter().max_by_key(|(node, count)| (*count, std::cmp::Reverse(*node)));
         most.map(|(node, _)| node).ok_or_else(|| Error::new("nobody leads anything"))
@@ -141,13 +153,13 @@ impl World {
         Ok(counts)
     }
 
-    async fn follower(&mut self) -> Result<u8> {
+    pub(crate) async fn follower(&mut self) -> Result<u8> {
         let leader = self.leader().await?;
         let others = others(leader);
         Ok(others[self.dice.random_range(0..others.len())])
     }
 
-    fn anyone(&mut self) -> u8 {
+    pub(crate) fn anyone(&mut self) -> u8 {
         MEMBERS[self.dice.random_range(0..MEMBERS.len())]
     }
 
@@ -166,7 +178,7 @@ impl World {
         .await
     }
 
-    async fn hold(&mut self, shortest_ms: u64, longest_ms: u64) {
+    pub(crate) async fn hold(&mut self, shortest_ms: u64, longest_ms: u64) {
         let held = self.dice.random_range(shortest_ms..=longest_ms);
         tokio::time::sleep(Duration::from_millis(held)).await;
     }
@@ -201,18 +213,25 @@ impl World {
     }
 
     /// The processes stand still before the power goes, so that none tells anybody of a sync that the cut overtook.
-    fn cut_power(&mut self, nodes: &[u8]) -> Result<()> {
+    pub(crate) async fn cut_power(&mut self, nodes: &[u8]) -> Result<()> {
         for node in nodes {
             self.cluster.pause((*node).into())?;
         }
         for node in nodes {
-            let pid = self.cluster.node((*node).into()).pid().ok_or_else(|| Error::new("a node that does not run"))?;
-            until_stopped(pid)?;
+            let node = u64::from(*node);
+            wait::until("process that stands still", Duration::from_secs(5), || async {
+                match self.cluster.stands_still(node) {
+                    Ok(true) => Ok(()),
+                    Ok(false) => Err("some of its threads run".to_owned()),
+                    Err(error) => Err(error.to_string()),
+                }
+            })
+            .await?;
         }
         nodes.iter().try_for_each(|node| Ok(self.disk(*node).cut_power()?))
     }
 
-    async fn restore_power(&mut self, nodes: &[u8]) -> Result<Attempt> {
+    pub(crate) async fn restore_power(&mut self, nodes: &[u8]) -> Result<Attempt> {
         nodes.iter().try_for_each(|node| self.cluster.kill((*node).into()))?;
         for node in nodes {
             let disk = self.disk(*node);
@@ -388,25 +407,9 @@ impl World {
     }
 }
 
-fn others(node: u8) -> Vec<u8> {
+/// The other members.
+pub(crate) fn others(node: u8) -> Vec<u8> {
     MEMBERS.into_iter().filter(|other| *other != node).collect()
-}
-
-/// Waits until the system says that every thread of a process stands still.
-fn until_stopped(pid: u32) -> Result<()> {
-    let deadline = std::time::Instant::now() + Duration::from_secs(5);
-    loop {
-        let tasks = std::fs::read_dir(format!("/proc/{pid}/task"))?;
-        let stands = |stat: String| stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('T'));
-        let all = tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("stat")).ok()).all(stands);
-        if all {
-            return Ok(());
-        }
-        if std::time::Instant::now() > deadline {
-            return Err(Error(format!("process {pid} does not stand still")));
-        }
-        std::thread::sleep(Duration::from_millis(2));
-    }
 }
 
 /// Whether a partition has a snapshot that is being received.

@@ -6,6 +6,8 @@ use std::fmt;
 use checkers::{PROMISES, Verdict};
 
 use crate::faults::Fault;
+use crate::nemesis::Attempt;
+use crate::overlap::Beside;
 use crate::switch::Counts;
 
 /// Of each kind of fault.
@@ -17,6 +19,19 @@ pub struct Tally {
     pub skipped: Option<String>,
 }
 
+impl Tally {
+    /// One more.
+    pub fn count(&mut self, attempt: Attempt) {
+        match attempt {
+            Attempt::Survived => self.survived += 1,
+            Attempt::Skipped(why) => {
+                eprintln!("          not injected: {why}");
+                self.skipped = Some(why);
+            }
+        }
+    }
+}
+
 /// What came of a run.
 #[derive(Debug)]
 pub struct Outcome {
@@ -24,10 +39,16 @@ pub struct Outcome {
     pub seed: u64,
     /// By fault; listed ones are all there.
     pub faults: BTreeMap<Fault, Tally>,
+    /// Where nodes died, by place; empty unless that was asked for.
+    pub crashes: BTreeMap<&'static str, Tally>,
+    /// What went on beside faults, and how often.
+    pub beside: BTreeMap<Beside, u32>,
     /// Faults that need not have been injected.
     pub allowed: Vec<Fault>,
     /// What did not go on or did not come back.
     pub stuck: Option<String>,
+    /// What is wrong with data directories.
+    pub damage: Vec<String>,
     /// Of the checkers; none when the cluster did not come back.
     pub verdict: Option<Verdict>,
     /// Of the switch.
@@ -49,18 +70,20 @@ pub enum LastWord {
 const ENOUGH: usize = 200;
 
 impl Outcome {
-    /// Faults that had to be injected and were not.
+    /// Faults that had to be injected and were not, and places where no node died.
     #[must_use]
-    pub fn missing(&self) -> Vec<Fault> {
-        let due =
-            |(fault, tally): (&Fault, &Tally)| (tally.survived == 0 && !self.allowed.contains(fault)).then_some(*fault);
-        self.faults.iter().filter_map(due).collect()
+    pub fn missing(&self) -> Vec<&'static str> {
+        let faults = self.faults.iter().filter(|(fault, _)| !self.allowed.contains(fault));
+        let all = faults.map(|(fault, tally)| (fault.name(), tally));
+        let all = all.chain(self.crashes.iter().map(|(place, tally)| (*place, tally)));
+        all.filter(|(_, tally)| tally.survived == 0).map(|(name, _)| name).collect()
     }
 
     /// See [`LastWord`].
     #[must_use]
     pub fn last_word(&self) -> LastWord {
-        let Some(verdict) = self.verdict.as_ref().filter(|verdict| verdict.is_good() && self.stuck.is_none()) else {
+        let fine = self.stuck.is_none() && self.damage.is_empty();
+        let Some(verdict) = self.verdict.as_ref().filter(|verdict| verdict.is_good() && fine) else {
             return LastWord::Broken;
         };
         let checked = &verdict.checked;
@@ -71,22 +94,24 @@ impl Outcome {
     /// For machines.
     #[must_use]
     pub fn json(&self) -> serde_json::Value {
-        let faults: serde_json::Map<String, serde_json::Value> = self
-            .faults
-            .iter()
-            .map(|(fault, tally)| {
-                let value = serde_json::json!({"survived": tally.survived, "skipped": tally.skipped});
-                (fault.name().to_owned(), value)
-            })
-            .collect();
+        let value = |tally: &Tally| serde_json::json!({"survived": tally.survived, "skipped": tally.skipped});
+        let faults: serde_json::Map<String, serde_json::Value> =
+            self.faults.iter().map(|(fault, tally)| (fault.name().to_owned(), value(tally))).collect();
+        let crashes: serde_json::Map<String, serde_json::Value> =
+            self.crashes.iter().map(|(place, tally)| ((*place).to_owned(), value(tally))).collect();
+        let beside: serde_json::Map<String, serde_json::Value> =
+            self.beside.iter().map(|(beside, times)| (beside.name().to_owned(), (*times).into())).collect();
         let checked = self.verdict.as_ref().map(|verdict| verdict.checked);
         let violations = self.verdict.iter().flat_map(|verdict| &verdict.violations);
         serde_json::json!({
             "seed": self.seed,
             "verdict": self.last_word().text(),
             "faults": faults,
-            "missing": self.missing().iter().map(|fault| fault.name()).collect::<Vec<_>>(),
+            "crashes": crashes,
+            "beside": beside,
+            "missing": self.missing(),
             "stuck": self.stuck,
+            "damage": self.damage,
             "violations": violations.map(ToString::to_string).collect::<Vec<_>>(),
             "answered": checked.map(|checked| checked.answered),
             "unknown": checked.map(|checked| checked.unknown),
@@ -116,8 +141,9 @@ impl LastWord {
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{:<22} {:>8}", "fault", "survived")?;
-        for (fault, tally) in &self.faults {
-            write!(f, "{fault:<22} {:>8}", tally.survived)?;
+        let faults = self.faults.iter().map(|(fault, tally)| (fault.name(), tally));
+        for (name, tally) in faults.chain(self.crashes.iter().map(|(place, tally)| (*place, tally))) {
+            write!(f, "{name:<22} {:>8}", tally.survived)?;
             match &tally.skipped {
                 Some(why) if tally.survived == 0 => writeln!(f, "  not injected: {why}")?,
                 _ => writeln!(f)?,
@@ -125,6 +151,9 @@ impl fmt::Display for Outcome {
         }
         let Counts { passed, delayed, lost, cut } = self.packets;
         writeln!(f, "packets: {passed} passed, {delayed} of them late; {lost} lost, {cut} cut")?;
+        for (beside, times) in &self.beside {
+            writeln!(f, "{beside} meanwhile: {times} times")?;
+        }
         if let Some(stuck) = &self.stuck {
             writeln!(f, "stuck: {stuck}")?;
         }
@@ -135,8 +164,14 @@ impl fmt::Display for Outcome {
                 writeln!(f, "{promise:<40} {word}")?;
             }
             write!(f, "{verdict}")?;
+            for damage in &self.damage {
+                writeln!(f, "damaged: {damage}")?;
+            }
+            if self.stuck.is_none() && self.damage.is_empty() {
+                writeln!(f, "{:<40} held", "data directories are whole")?;
+            }
         }
-        let missing: Vec<&str> = self.missing().into_iter().map(Fault::name).collect();
+        let missing = self.missing();
         if !missing.is_empty() {
             writeln!(f, "never injected: {}", missing.join(", "))?;
         }
@@ -156,8 +191,11 @@ mod tests {
         Outcome {
             seed: 1,
             faults: [(Fault::Pause, Tally { survived, skipped: None })].into(),
+            crashes: BTreeMap::new(),
+            beside: BTreeMap::new(),
             allowed: Vec::new(),
             stuck: None,
+            damage: Vec::new(),
             verdict: Some(verdict),
             packets: Counts::default(),
         }
@@ -167,9 +205,18 @@ mod tests {
     #[test]
     fn what_was_not_injected_is_not_proven() {
         assert_eq!(outcome(1).last_word(), LastWord::Proven);
-        assert_eq!((outcome(0).last_word(), outcome(0).missing()), (LastWord::NotProven, vec![Fault::Pause]));
+        assert_eq!((outcome(0).last_word(), outcome(0).missing()), (LastWord::NotProven, vec!["pause"]));
         let allowed = Outcome { allowed: vec![Fault::Pause], ..outcome(0) };
         assert_eq!(allowed.last_word(), LastWord::Proven);
+    }
+
+    /// Red when a place where no node died counts.
+    #[test]
+    fn a_place_nobody_came_by_is_not_proven() {
+        let died = Outcome { crashes: [("log-synced", Tally { survived: 1, skipped: None })].into(), ..outcome(1) };
+        assert_eq!(died.last_word(), LastWord::Proven);
+        let went_on = Outcome { crashes: [("log-synced", Tally::default())].into(), ..outcome(1) };
+        assert_eq!((went_on.last_word(), went_on.missing()), (LastWord::NotProven, vec!["log-synced"]));
     }
 
     /// Red when a run in which nothing happened proves something.
@@ -185,5 +232,7 @@ mod tests {
         let stuck = Outcome { stuck: Some("no leader".into()), ..outcome(1) };
         assert_eq!(stuck.last_word(), LastWord::Broken);
         assert_eq!(Outcome { verdict: None, ..outcome(1) }.last_word(), LastWord::Broken);
+        // Nor one whose disks are damaged.
+        assert_eq!(Outcome { damage: vec!["a table".into()], ..outcome(1) }.last_word(), LastWord::Broken);
     }
 }

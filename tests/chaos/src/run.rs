@@ -13,11 +13,14 @@ use rand::seq::SliceRandom;
 
 use crate::arguments::Arguments;
 use crate::clocks::{NodeClock, Shim};
+use crate::crashes::{self, Crash};
 use crate::disks::Disk;
 use crate::faults::Fault;
-use crate::nemesis::{Attempt, MEMBERS, World};
+use crate::leftovers;
+use crate::nemesis::{MEMBERS, World};
 use crate::network::{self, Network};
 use crate::outcome::{Outcome, Tally};
+use crate::overlap::Beside;
 use crate::workload::Workload;
 
 /// Hosts for nodes that come and go, beside those of the first members.
@@ -64,33 +67,51 @@ impl Ground {
 pub async fn run(arguments: &Arguments, ground: Ground) -> Result<Outcome> {
     let Ground { network, disks, directory } = ground;
     let clocks = clocks_of(directory.path(), arguments.lie_about_syncs)?;
+    let server = if arguments.crash_points { crashes::SERVER } else { "bosingakd" };
     let cluster = Cluster::start(Options {
-        settings: settings(),
+        settings: settings(arguments.crash_points),
+        server: server.into(),
         within: Some(directory.path().to_owned()),
-        hosts: hosts(&network, &disks, &clocks)?,
+        hosts: hosts(&network, &disks, &clocks, directory.path()),
         ..Options::default()
     })
     .await?;
     let endpoints = MEMBERS.map(|node| cluster.node(node.into()).endpoint()).into();
     let workload = Workload::start(endpoints, arguments.seed).await?;
     let dice = StdRng::seed_from_u64(arguments.seed);
-    let mut world = World { cluster, workload, network, disks, clocks, dice };
+    let orders = directory.path().to_owned();
+    let mut world = World { cluster, workload, network, disks, clocks, orders, dice };
+    let points = if arguments.crash_points { &raft::crash::POINTS[..] } else { &[] };
     let mut outcome = Outcome {
         seed: arguments.seed,
         faults: arguments.listed().into_iter().map(|fault| (fault, Tally::default())).collect(),
+        crashes: points.iter().map(|point| (*point, Tally::default())).collect(),
+        beside: BTreeMap::new(),
         allowed: arguments.allow_skip.clone(),
         stuck: None,
+        damage: Vec::new(),
         verdict: None,
         packets: world.network.switch().counts(),
     };
-    let injected = inject_all(&mut world, arguments, &mut outcome.faults).await;
+    let injected = if arguments.crash_points {
+        crash_everywhere(&mut world, arguments, &mut outcome.crashes).await
+    } else {
+        inject_all(&mut world, arguments, &mut outcome).await
+    };
     outcome.packets = world.network.switch().counts();
     let settled = match injected {
         Ok(()) => settle(&mut world).await,
         Err(error) => Err(error),
     };
     match settled {
-        Ok(()) => outcome.verdict = Some(judge(&world, arguments, outcome.faults.contains_key(&Fault::ClockStep))),
+        Ok(()) => {
+            let stepped = outcome.faults.contains_key(&Fault::ClockStep) || !outcome.beside.is_empty();
+            outcome.verdict = Some(judge(&world, arguments, stepped));
+            match leftovers::verify(&mut world.cluster, server) {
+                Ok(damage) => outcome.damage = damage,
+                Err(error) => outcome.stuck = Some(error.to_string()),
+            }
+        }
         Err(error) => outcome.stuck = Some(error.to_string()),
     }
     if outcome.last_word() == crate::outcome::LastWord::Broken {
@@ -106,8 +127,9 @@ pub async fn run(arguments: &Arguments, ground: Ground) -> Result<Outcome> {
     Ok(outcome)
 }
 
-/// One deck after the other, each with every fault once, in an order the seed decides.
-async fn inject_all(world: &mut World, arguments: &Arguments, tallies: &mut BTreeMap<Fault, Tally>) -> Result<()> {
+/// One deck after the other, each with every fault once, in an order the seed decides. From the second on something else
+/// may be wrong meanwhile.
+async fn inject_all(world: &mut World, arguments: &Arguments, outcome: &mut Outcome) -> Result<()> {
     let began = Instant::now();
     let until = Duration::from_secs_f64(arguments.minutes * 60.0);
     let mut first = true;
@@ -118,17 +140,46 @@ async fn inject_all(world: &mut World, arguments: &Arguments, tallies: &mut BTre
             if !first && began.elapsed() >= until {
                 break;
             }
-            eprintln!("{:>6.1} s  {fault}", began.elapsed().as_secs_f64());
-            let attempt = world.inject(fault).await.map_err(|error| Error(format!("{fault}: {error}")))?;
-            let tally = tallies.entry(fault).or_default();
-            match attempt {
-                Attempt::Survived => tally.survived += 1,
-                Attempt::Skipped(why) => {
-                    eprintln!("          not injected: {why}");
-                    tally.skipped = Some(why);
-                }
+            let beside = if first { None } else { Beside::draw(fault, &mut world.dice) };
+            let named = beside.map_or_else(|| fault.to_string(), |beside| format!("{fault}, {beside}"));
+            eprintln!("{:>6.1} s  {named}", began.elapsed().as_secs_f64());
+            let wrong = |error: Error| Error(format!("{named}: {error}"));
+            if let Some(beside) = beside {
+                world.begin(beside).map_err(wrong)?;
+                *outcome.beside.entry(beside).or_default() += 1;
             }
+            let attempt = world.inject(fault).await.map_err(wrong)?;
+            if let Some(beside) = beside {
+                world.end(beside).await.map_err(wrong)?;
+            }
+            outcome.faults.entry(fault).or_default().count(attempt);
         }
+        first = false;
+    }
+    Ok(())
+}
+
+/// Walks through all places where nodes can die, in an order the seed decides; the next walk takes the other way to die.
+async fn crash_everywhere(
+    world: &mut World,
+    arguments: &Arguments,
+    tallies: &mut BTreeMap<&'static str, Tally>,
+) -> Result<()> {
+    let began = Instant::now();
+    let until = Duration::from_secs_f64(arguments.minutes * 60.0);
+    let mut deck = Crash::deck(&mut world.dice);
+    let mut first = true;
+    while first || began.elapsed() < until {
+        deck.shuffle(&mut world.dice);
+        for &crash in &deck {
+            if !first && began.elapsed() >= until {
+                break;
+            }
+            eprintln!("{:>6.1} s  {crash}", began.elapsed().as_secs_f64());
+            let attempt = world.crash(crash).await.map_err(|error| Error(format!("{crash}: {error}")))?;
+            tallies.entry(crash.point).or_default().count(attempt);
+        }
+        deck = deck.into_iter().map(Crash::otherwise).collect();
         first = false;
     }
     Ok(())
@@ -162,7 +213,8 @@ fn judge(world: &World, arguments: &Arguments, clocks_stepped: bool) -> checkers
     };
     let verdict = checkers::check(&world.workload.recorder().history(), &allowed);
     if !verdict.is_good() {
-        eprintln!("replay with: bosingak-chaos --minutes {} --seed {}", arguments.minutes, arguments.seed);
+        let walk = if arguments.crash_points { " --crash-points" } else { "" };
+        eprintln!("replay with: bosingak-chaos --minutes {} --seed {}{walk}", arguments.minutes, arguments.seed);
     }
     verdict
 }
@@ -195,31 +247,36 @@ fn clocks_of(directory: &Path, lies: bool) -> Result<Vec<NodeClock>> {
     }
 }
 
-fn hosts(network: &Network, disks: &[Disk], clocks: &[NodeClock]) -> Result<Vec<Host>> {
+fn hosts(network: &Network, disks: &[Disk], clocks: &[NodeClock], orders: &Path) -> Vec<Host> {
     (1u8..)
         .zip(disks)
         .map(|(node, disk)| {
             // Only the network: a mount namespace of its own would keep a disk in use after its power is cut.
             let namespace = format!("--net=/run/netns/{}", network.namespace(node));
             let clock = clocks.get(usize::from(node) - 1);
-            Ok(Host {
+            let mut environment = clock.map(NodeClock::environment).unwrap_or_default();
+            let order = crashes::order_file(orders, node);
+            environment.push((raft::crash::FILE.to_owned(), order.display().to_string()));
+            Host {
                 address: network::address(node),
                 prefix: vec!["nsenter".into(), namespace.into()],
                 data: disk.data(),
-                environment: clock.map(NodeClock::environment).unwrap_or_default(),
-            })
+                environment,
+            }
         })
         .collect()
 }
 
-/// Small disks, and so little log kept that whoever was away for ten seconds needs a snapshot.
-fn settings() -> Vec<(String, String)> {
-    [
+/// Small disks, and so little log kept that whoever was away for ten seconds needs a snapshot. Where nodes are to die among files of the
+/// log, these are small too; elsewhere not, because a torn write is made behind the last one, where there must be room.
+fn settings(small_files: bool) -> Vec<(String, String)> {
+    let log = [("storage.log_segment", "\"1MiB\""), ("proposer.entry_bytes_max", "\"64KiB\"")];
+    let log = log.into_iter().filter(|_| small_files);
+    let all = [
         ("storage.free_space_min", "\"64MiB\""),
         ("storage.checkpoint_log", "\"32KiB\""),
         ("storage.checkpoint_age", "\"2s\""),
         ("storage.log_max", "\"96KiB\""),
-    ]
-    .map(|(key, value)| (key.to_owned(), value.to_owned()))
-    .into()
+    ];
+    all.into_iter().chain(log).map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
 }

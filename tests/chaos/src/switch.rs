@@ -42,6 +42,8 @@ pub struct Counts {
 
 struct State {
     lines: Vec<Vec<Line>>,
+    /// What lines are when nothing is broken.
+    weather: Vec<Vec<Line>>,
     dice: StdRng,
     counts: Counts,
     late: BinaryHeap<Late>,
@@ -106,6 +108,7 @@ impl Switch {
     pub fn start(ports: Vec<(u8, File)>, seed: u64) -> Switch {
         let lines = vec![vec![Line::default(); ports.len()]; ports.len()];
         let state = State {
+            weather: lines.clone(),
             lines,
             dice: StdRng::seed_from_u64(seed),
             counts: Counts::default(),
@@ -129,11 +132,19 @@ impl Switch {
         }
     }
 
-    /// All lines are as new.
-    pub fn heal(&self) {
-        for line in self.0.lock().lines.iter_mut().flatten() {
-            *line = Line::default();
+    /// Sets what the line from one port to another is now, and again whenever it is healed.
+    pub fn set_weather(&self, from: u8, to: u8, line: Line) {
+        if let (Some(from), Some(to)) = (self.0.port(from), self.0.port(to)) {
+            let mut state = self.0.lock();
+            state.weather[from][to] = line;
+            state.lines[from][to] = line;
         }
+    }
+
+    /// All lines are as new, but for the weather.
+    pub fn heal(&self) {
+        let state = &mut *self.0.lock();
+        state.lines.clone_from(&state.weather);
     }
 
     /// What happened to packets so far.
@@ -232,6 +243,7 @@ mod tests {
     fn state(line: Line) -> State {
         State {
             lines: vec![vec![Line::default(), line], vec![Line::default(); 2]],
+            weather: vec![vec![Line::default(); 2]; 2],
             dice: StdRng::seed_from_u64(7),
             counts: Counts::default(),
             late: BinaryHeap::new(),

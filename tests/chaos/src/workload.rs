@@ -23,6 +23,9 @@ const BREATH: Duration = Duration::from_millis(40);
 /// Triggers due at one millisecond, and how often.
 const BURST: u64 = 200;
 const BURST_EVERY: Duration = Duration::from_secs(15);
+/// A load of log: so many triggers with so large a payload.
+const HEAVY: usize = 60;
+const HEAVY_BYTES: usize = 48 << 10;
 /// Executors at work.
 const EXECUTORS: usize = 3;
 
@@ -34,6 +37,7 @@ pub struct Workload {
     callers: JoinSet<()>,
     executors: Vec<Worker>,
     started: usize,
+    filled: usize,
 }
 
 impl Workload {
@@ -50,6 +54,7 @@ impl Workload {
             callers: JoinSet::new(),
             executors: Vec::new(),
             started: 0,
+            filled: 0,
         };
         for _ in 0..EXECUTORS {
             workload.start_executor().await?;
@@ -113,6 +118,25 @@ impl Workload {
     #[must_use]
     pub fn succeeded(&self) -> usize {
         self.recorder.look(succeeded)
+    }
+
+    /// Schedules what takes almost three MiB of log, whoever leads; what is refused is left.
+    ///
+    /// # Errors
+    ///
+    /// Never for endpoints that were good before.
+    pub async fn fill_log(&mut self) -> Result<()> {
+        let caller = self.caller()?;
+        self.filled += 1;
+        let calls = (0..HEAVY).map(|number| {
+            let session = Session { caller: &caller, recorder: &self.recorder, client: 2_000 + number as u64 };
+            let id = format!("heavy-{}-{number}", self.filled);
+            let mut request = record::request(id, TOPIC, clock::now_ms() + 1_000);
+            request.payload = vec![number as u8; HEAVY_BYTES].into();
+            async move { drop(session.schedule(request).await) }
+        });
+        futures::future::join_all(calls).await;
+        Ok(())
     }
 
     /// Lets callers end what they are at; executors go on.
