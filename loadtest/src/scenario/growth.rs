@@ -13,6 +13,13 @@ use crate::load::far;
 use crate::report::{Report, grouped};
 use crate::target::Target;
 
+/// How often it is looked whether the nodes are at rest,
+const LOOK_EVERY: Duration = Duration::from_secs(3);
+/// how much of a core all of them together may use then,
+const RESTING_CORES: f64 = 0.15;
+/// and how long that may take.
+const SETTLED_WITHIN: Duration = Duration::from_secs(600);
+
 /// What one cluster, empty or full, can do.
 struct Twin {
     schedule_per_s: f64,
@@ -39,6 +46,7 @@ pub async fn run(run: &Run) -> anyhow::Result<Report> {
     report.add("memory_bytes_full", rss_after);
     report.add("memory_bytes_per_pending", slope(rss_before, rss_after, run.arguments.pending));
     report.add("pending", run.arguments.pending);
+    report.add("settle_s", settle(run, &mut target).await?);
     let full = twin(run, &target, &mut report, count).await?;
     report.add("schedule_per_s_empty", empty.schedule_per_s);
     report.add("schedule_per_s_full", full.schedule_per_s);
@@ -95,6 +103,27 @@ async fn fill(run: &Run, target: &Target, report: &mut Report) -> anyhow::Result
     let (acknowledged, ..) = lock(&load.oracle).progress();
     anyhow::ensure!(acknowledged == pending, "{acknowledged} of {pending} stored: {:?}", lock(&load.oracle).errors());
     Ok(())
+}
+
+/// Waits until the nodes have put away what was stored: the question is what many pending triggers cost, not what storing them did.
+/// Returns how long that took, in seconds.
+async fn settle(run: &Run, target: &mut Target) -> anyhow::Result<f64> {
+    run.progress.say("waiting until the nodes are at rest");
+    let cluster = target.own()?;
+    let began = Instant::now();
+    let mut before = cluster.usage().cpu_s;
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        let now = cluster.usage().cpu_s;
+        if now - before < RESTING_CORES * LOOK_EVERY.as_secs_f64() {
+            return Ok(began.elapsed().as_secs_f64());
+        }
+        anyhow::ensure!(
+            began.elapsed() < SETTLED_WITHIN,
+            "the nodes are still at work {SETTLED_WITHIN:?} after the last call"
+        );
+        before = now;
+    }
 }
 
 /// Kills one node and starts it again: seconds until it has applied what was committed and answers a linearizable read.
