@@ -1,14 +1,12 @@
 //! Kept bytes of everything this crate stores: keys, values, log entries. Rows and logs that exist must stay readable, and what is written
-//! today must be the same, to the byte, or replicas of two versions differ.
-//!
-//! `tests/golden/NAME.1.hex` holds the bytes of format 1. A new format gets a file of its own, `NAME.2.hex`, and a case here that decodes to
-//! what it means; the case of the old one keeps the old bytes and then only decodes. `GOLDEN=write cargo test … golden` writes the files
-//! that are missing. One that is there is never written again: a test that is red over it found a change of format.
+//! today must be the same, to the byte, or replicas of two versions differ. How bytes are kept and how a new format is added is said in
+//! `tests/golden/src/lib.rs`.
 
-use std::fmt::{Debug, Write as _};
+use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use golden::Golden;
 use prost::Message;
 
 use crate::command::*;
@@ -21,55 +19,6 @@ use crate::time::Timestamp;
 
 fn dir() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
-}
-
-fn hex(bytes: &[u8]) -> String {
-    let mut text = String::new();
-    for line in bytes.chunks(32) {
-        for byte in line {
-            // Writing to a String cannot fail.
-            let _ = write!(text, "{byte:02x}");
-        }
-        text.push('\n');
-    }
-    text
-}
-
-fn unhex(text: &str) -> Vec<u8> {
-    let digits: Vec<u8> = text.chars().filter_map(|c| Some(c.to_digit(16)? as u8)).collect();
-    assert!(digits.len().is_multiple_of(2), "half a byte");
-    digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect()
-}
-
-/// The files seen so far.
-#[derive(Default)]
-struct Golden(Vec<String>);
-
-impl Golden {
-    /// Bytes that are written today: the same as those kept.
-    fn bytes(&mut self, name: &str, today: &[u8]) -> Vec<u8> {
-        let path = dir().join(format!("{name}.1.hex"));
-        if std::env::var_os("GOLDEN").is_some_and(|value| value == "write") && !path.exists() {
-            std::fs::write(&path, hex(today)).unwrap();
-        }
-        let kept = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        let kept = unhex(&kept);
-        assert_eq!(hex(today), hex(&kept), "{name}: what is written today differs from what was");
-        self.0.push(format!("{name}.1.hex"));
-        kept
-    }
-
-    /// A value that is written today as it was, and that what was written still means.
-    fn value<T: Debug + PartialEq>(
-        &mut self,
-        name: &str,
-        value: T,
-        encode: impl Fn(&T) -> Vec<u8>,
-        decode: impl Fn(Bytes) -> T,
-    ) {
-        let kept = self.bytes(name, &encode(&value));
-        assert_eq!(decode(Bytes::from(kept)), value, "{name}: what was written means something else today");
-    }
 }
 
 fn lane() -> LaneId {
@@ -363,15 +312,11 @@ fn commands_of_every_kind(golden: &mut Golden) {
 /// Red when any field of any record, key or command changes its place, number or width.
 #[test]
 fn what_was_written_is_read_and_written_the_same() {
-    let mut golden = Golden::default();
+    let mut golden = Golden::of(dir());
     keys_of_every_table(&mut golden);
     values_of_every_table(&mut golden);
     commands_of_every_kind(&mut golden);
-    let mut kept: Vec<String> =
-        std::fs::read_dir(dir()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-    kept.sort();
-    golden.0.sort();
-    assert_eq!(kept, golden.0, "every file has a case, and every case a file");
+    golden.done();
 }
 
 /// splitmix64, so that a failure is one number away from being seen again.
@@ -444,8 +389,7 @@ fn decode_as_everything(bytes: &[u8]) {
 #[test]
 fn damaged_bytes_are_read_or_refused() {
     let mut random = Random(1);
-    for entry in std::fs::read_dir(dir()).unwrap() {
-        let kept = unhex(&std::fs::read_to_string(entry.unwrap().path()).unwrap());
+    for (_, kept) in golden::all(&dir()) {
         for _ in 0..1_500 {
             decode_as_everything(&random.damage(&kept));
         }
