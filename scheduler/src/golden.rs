@@ -2,7 +2,6 @@
 //! today must be the same, to the byte, or replicas of two versions differ. How bytes are kept and how a new format is added is said in
 //! `tests/golden/src/lib.rs`.
 
-use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -317,85 +316,4 @@ fn what_was_written_is_read_and_written_the_same() {
     values_of_every_table(&mut golden);
     commands_of_every_kind(&mut golden);
     golden.done();
-}
-
-/// splitmix64, so that a failure is one number away from being seen again.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, end: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut bits = self.0;
-        bits = (bits ^ bits >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        bits = (bits ^ bits >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((bits ^ bits >> 31) % end as u64) as usize
-    }
-
-    /// The bytes with a few of them changed, dropped, doubled, or replaced by numbers that are likely to hurt.
-    fn damage(&mut self, bytes: &[u8]) -> Vec<u8> {
-        let mut bytes = bytes.to_vec();
-        for _ in 0..=self.below(3) {
-            let at = self.below(bytes.len() + 1);
-            match self.below(6) {
-                0 => bytes.truncate(at),
-                1 => bytes.insert(at, self.below(256) as u8),
-                2 => drop((at < bytes.len()).then(|| bytes.remove(at))),
-                3 => bytes.extend_from_within(at..),
-                4 => bytes.splice(at..at, [0xff; 9]).for_each(drop),
-                _ => {
-                    if let Some(byte) = bytes.get_mut(at) {
-                        *byte ^= 1 << self.below(8);
-                    }
-                }
-            }
-        }
-        bytes
-    }
-}
-
-/// What is taken for a value is written and read again as the same.
-fn survives<T: Debug + PartialEq, E>(value: Result<T, E>, encode: impl Fn(&T) -> Vec<u8>, decode: impl Fn(Bytes) -> T) {
-    if let Ok(value) = value {
-        assert_eq!(decode(Bytes::from(encode(&value))), value);
-    }
-}
-
-/// Every decoder of this crate, over the same bytes.
-fn decode_as_everything(bytes: &[u8]) {
-    let shared = Bytes::copy_from_slice(bytes);
-    survives(Meta::from_value(bytes), Meta::to_value, |b| Meta::from_value(&b).unwrap());
-    survives(Lane::decode(bytes), Lane::encode, |b| Lane::decode(&b).unwrap());
-    survives(Topic::decode(TopicId(1), bytes), Topic::encode, |b| Topic::decode(TopicId(1), &b).unwrap());
-    survives(IdRecord::decode(bytes), IdRecord::encode, |b| IdRecord::decode(&b).unwrap());
-    survives(Run::decode(bytes), Run::encode, |b| Run::decode(&b).unwrap());
-    survives(decode_trigger(&shared), |row| encode_trigger(&row.0, &row.1), |b| decode_trigger(&b).unwrap());
-    survives(decode_fired(bytes), |index| encode_fired(*index), |b| decode_fired(&b).unwrap());
-    survives(decode_release(bytes), |row| encode_release(row.0, row.1), |b| decode_release(&b).unwrap());
-    survives(decode_topic_number(bytes), |id| encode_topic_number(*id), |b| decode_topic_number(&b).unwrap());
-    let entry = Entry::decode(bytes);
-    for command in entry.iter().flat_map(|entry| &entry.commands) {
-        if let Some(Kind::CompleteRun(run)) = &command.kind {
-            let items = crate::run_codec::decode(run).map_or(0, |items| items.count());
-            assert!(items <= bytes.len(), "{items} items out of {} bytes", bytes.len());
-        }
-    }
-    survives(entry, Entry::encode_to_vec, |b| Entry::decode(b).unwrap());
-    let _ = (run_visible_until(bytes), IdRecord::decode_place(bytes), decode_counter(bytes));
-    let _ = (keys::lane_of(bytes), keys::position_of(bytes), keys::run_fields(bytes), keys::count_fields(bytes));
-    let _ = (keys::fired_time(bytes), keys::ended_fields(bytes));
-}
-
-/// Red when a decoder indexes instead of asking, or reads more than it writes.
-#[test]
-fn damaged_bytes_are_read_or_refused() {
-    let mut random = Random(1);
-    for (_, kept) in golden::all(&dir()) {
-        for _ in 0..1_500 {
-            decode_as_everything(&random.damage(&kept));
-        }
-    }
-    for length in 0..200 {
-        let bytes: Vec<u8> = (0..length).map(|_| random.below(256) as u8).collect();
-        decode_as_everything(&bytes);
-    }
 }

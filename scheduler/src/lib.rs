@@ -9,6 +9,9 @@ pub mod command;
 pub mod dispatcher;
 pub mod domain;
 pub mod forecast;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 #[cfg(test)]
 mod golden;
 pub mod keys;
