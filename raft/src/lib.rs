@@ -21,6 +21,8 @@ mod barrier;
 pub mod crash;
 pub mod error;
 mod founding;
+#[cfg(test)]
+mod golden;
 pub mod group;
 mod host;
 mod identity;

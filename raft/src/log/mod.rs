@@ -15,6 +15,8 @@
 
 mod error;
 mod frame;
+#[cfg(test)]
+mod golden;
 mod group;
 mod io;
 mod marks;
