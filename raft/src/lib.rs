@@ -21,6 +21,9 @@ mod barrier;
 pub mod crash;
 pub mod error;
 mod founding;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 #[cfg(test)]
 mod golden;
 pub mod group;

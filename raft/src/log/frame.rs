@@ -223,9 +223,11 @@ pub fn put_vote(buf: &mut Vec<u8>, vote: &Vote) {
     buf.push(u8::from(vote.committed));
 }
 
+/// `None` for the last index there is: every entry has a next one.
 fn log_id(body: &[u8]) -> Option<LogId> {
     let body = body.get(..LOG_ID_BYTES)?;
-    Some(types::log_id(u64_at(body, 0), u64_at(body, 8)))
+    let index = Some(u64_at(body, 8)).filter(|index| *index != u64::MAX)?;
+    Some(types::log_id(u64_at(body, 0), index))
 }
 
 /// `None`: neither empty nor a log id.

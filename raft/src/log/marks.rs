@@ -129,6 +129,10 @@ impl MarksRecord {
     pub fn decode_all(bytes: &[u8]) -> Result<Vec<(u32, Marks)>, String> {
         let log_id = |id: LogIdRecord| crate::types::log_id(id.term, id.index);
         let header = HeaderRecord::decode(bytes).map_err(|e| format!("header: {e}"))?;
+        let mut ids = header.groups.iter().flat_map(|g| [g.committed, g.purged, g.last]).flatten();
+        if ids.any(|id| id.index == u64::MAX) {
+            return Err("header: an index that has no next one".to_owned());
+        }
         let groups = header.groups.into_iter().map(|g| {
             let vote = g
                 .vote
@@ -201,5 +205,14 @@ mod tests {
         let mut buf = Vec::new();
         MarksRecord::encode_all([(9, &marks), (u32::MAX - 1, &Marks::default())].into_iter(), &mut buf);
         assert_eq!(MarksRecord::decode_all(&buf).expect("decodes"), vec![(9, marks), (u32::MAX - 1, Marks::default())]);
+    }
+
+    /// Red when an index is taken whose next one overflows.
+    #[test]
+    fn the_last_index_there_is_belongs_to_no_entry() {
+        let marks = Marks { last: Some(id(1, u64::MAX)), ..Marks::default() };
+        let mut buf = Vec::new();
+        MarksRecord::encode_all([(9, &marks)].into_iter(), &mut buf);
+        assert!(MarksRecord::decode_all(&buf).is_err());
     }
 }

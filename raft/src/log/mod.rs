@@ -15,6 +15,8 @@
 
 mod error;
 mod frame;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 #[cfg(test)]
 mod golden;
 mod group;
@@ -44,6 +46,9 @@ use tokio::sync::watch;
 pub use self::error::Error;
 pub use self::io::{FileIo, LogFile, LogIo, SlowSync};
 pub use self::store::GroupLog;
+
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use self::membership::{decode as membership_of, encode as put_membership};
 
 use self::group::State;
 use self::queue::Queue;

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::error::Error;
-use super::frame::{self, Record};
+use super::frame::{self, FRAME_HEAD_BYTES, Record};
 use super::group::Places;
 use super::io::LogIo;
 use super::marks::Marks;
@@ -35,7 +35,7 @@ pub struct Recovered {
 pub fn recover(io: &dyn LogIo, dir: &Path, segment_bytes: u64) -> Result<Recovered, Error> {
     let names = io.list(dir).map_err(Error::io("list", dir))?;
     let segments = open_all(io, dir, &names)?;
-    let mut replay = Replay::default();
+    let mut replay = Replay::over(segments.iter().map(|segment| segment.bytes).sum());
     let mut end = 0;
     for (at, segment) in segments.iter().enumerate() {
         let sealed_at = segments.get(at + 1).map(|next| next.previous_end);
@@ -76,11 +76,11 @@ fn reuse_spares(io: &dyn LogIo, dir: &Path, names: &[PathBuf], segment_bytes: u6
 }
 
 /// What reading the segments, oldest first, has come to.
-#[derive(Default)]
 pub struct Replay {
     /// Marks and places of entries of every group.
     pub groups: BTreeMap<u32, (Marks, Places)>,
     begun: bool,
+    entries_max: u64,
 }
 
 /// A segment that was read.
@@ -101,6 +101,11 @@ impl Read {
 }
 
 impl Replay {
+    /// Of segments that have so many bytes together.
+    pub fn over(bytes: u64) -> Replay {
+        Replay { groups: BTreeMap::new(), begun: false, entries_max: bytes / FRAME_HEAD_BYTES as u64 }
+    }
+
     /// Whether every entry that must be there was met.
     pub fn whole(&self) -> Result<(), Error> {
         for (gid, (marks, places)) in &self.groups {
@@ -120,6 +125,9 @@ impl Replay {
         };
         if sealed_at.is_some_and(|end| end > segment.bytes) {
             return corrupt(0, "shorter than the next segment says".to_owned());
+        }
+        if sealed_at.is_some_and(|end| end <= PREAMBLE_BYTES) {
+            return corrupt(0, "the next segment says that it has no header".to_owned());
         }
         let mut bytes = vec![0; sealed_at.unwrap_or(segment.bytes) as usize];
         segment.file.read_exact_at(&mut bytes, 0).map_err(Error::io("read", &segment.path))?;
@@ -192,6 +200,12 @@ impl Replay {
     /// The first header says what was before; every other one must say what was replayed.
     fn header(&mut self, groups: Vec<(u32, Marks)>) -> Result<(), String> {
         if !self.begun {
+            // Room is made for each before any is met.
+            let named = |marks: &Marks| marks.next().saturating_sub(marks.first);
+            let named = groups.iter().map(|(_, marks)| named(marks)).fold(0, u64::saturating_add);
+            if named > self.entries_max {
+                return Err(format!("a header that names {named} entries, of which {} have room", self.entries_max));
+            }
             let known = |marks: Marks| {
                 let places = Places::unknown(marks.first, marks.next());
                 (marks, places)

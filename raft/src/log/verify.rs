@@ -62,7 +62,7 @@ pub fn look(dir: &Path) -> io::Result<Looked> {
 
 fn replay(dir: &Path, names: &[PathBuf], looked: &mut Looked) -> Result<Replay, Error> {
     let segments = recover::open_all(&ReadOnly, dir, names)?;
-    let mut replay = Replay::default();
+    let mut replay = Replay::over(segments.iter().map(|segment| segment.bytes).sum());
     for (at, segment) in segments.iter().enumerate() {
         let sealed_at = segments.get(at + 1).map(|next| next.previous_end);
         let read = replay.segment(segment, sealed_at)?;
@@ -94,17 +94,19 @@ fn contents(segment: &Segment, bytes: &[u8]) -> Result<u64, Error> {
 /// Looks for damage in each segment by itself, but for the one that was told of.
 fn alone(dir: &Path, seqs: &[u32], told: Option<&Path>, looked: &mut Looked) {
     let mut next: Option<u64> = None;
-    for (place, seq) in seqs.iter().enumerate().rev() {
+    let opened: Vec<_> = seqs.iter().map(|seq| Segment::open(&ReadOnly, dir, *seq)).collect();
+    let bytes = opened.iter().flatten().map(|segment| segment.bytes).sum();
+    for (place, segment) in opened.into_iter().enumerate().rev() {
         let sealed_at = next.take();
         let is_last = place + 1 == seqs.len();
-        match Segment::open(&ReadOnly, dir, *seq) {
+        match segment {
             Ok(segment) => {
                 next = Some(segment.previous_end);
                 if told == Some(&segment.path) || (sealed_at.is_none() && !is_last) {
                     continue;
                 }
                 // As a segment of a log that begins with it: what is before it does not matter.
-                if let Err(error) = Replay::default().segment(&segment, sealed_at) {
+                if let Err(error) = Replay::over(bytes).segment(&segment, sealed_at) {
                     looked.damage.push(error);
                 }
             }

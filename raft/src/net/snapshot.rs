@@ -1,5 +1,8 @@
 //! A snapshot on its way: the files of a checkpoint, resumed where the last attempt broke off, checked and synced before they count.
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
+
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};

@@ -8,6 +8,8 @@
 //! What the rows mean is checked by whoever knows: [`directory`] hands out every store it could open.
 
 mod files;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod manifest;
 mod tables;
 

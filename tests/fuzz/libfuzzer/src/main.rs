@@ -1,4 +1,4 @@
-//! Every fuzz target in one program: `BOSINGAK_FUZZ` says which one runs.
+//! Every fuzz target in one program, because RocksDB is linked into it: `BOSINGAK_FUZZ` says which one runs.
 
 #![no_main]
 
@@ -12,8 +12,13 @@ static COUNTED: Counted = Counted;
 
 static TARGET: LazyLock<&Target> = LazyLock::new(|| {
     let wanted = std::env::var("BOSINGAK_FUZZ").unwrap_or_default();
-    scheduler::fuzzing::TARGETS
-        .iter()
+    let all = [
+        scheduler::fuzzing::TARGETS,
+        #[cfg(feature = "node")]
+        raft::fuzzing::TARGETS,
+    ];
+    all.into_iter()
+        .flatten()
         .find(|target| target.name == wanted)
         .unwrap_or_else(|| panic!("BOSINGAK_FUZZ={wanted} is no target"))
 });
