@@ -12,6 +12,9 @@ pub mod dispatch;
 pub mod error;
 pub mod feed;
 pub mod forward;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod grpc;
 pub mod late;
 pub mod lateness;

@@ -122,7 +122,7 @@ pub async fn read_clocks(node: raft::Node<Adapter>, clock: Clock, partitions: Ve
 }
 
 /// Partitions and the ages of their canaries.
-fn canaries_of(bytes: &[u8]) -> impl Iterator<Item = (u32, Duration)> + '_ {
+pub(crate) fn canaries_of(bytes: &[u8]) -> impl Iterator<Item = (u32, Duration)> + '_ {
     let (records, _) = bytes.as_chunks::<8>();
     records.iter().map(|record| {
         let [a, b, c, d, e, f, g, h] = *record;

@@ -10,6 +10,8 @@ mod duration;
 mod executor;
 mod failure;
 mod forecast;
+#[cfg(test)]
+mod fuzzing;
 mod json;
 mod moment;
 mod output;

@@ -101,11 +101,11 @@ impl Services {
     }
 }
 
-fn bytes_of(position: Position) -> Vec<u8> {
+pub(crate) fn bytes_of(position: Position) -> Vec<u8> {
     [position.due.as_millis().to_be_bytes(), position.generation.number().to_be_bytes()].concat()
 }
 
-fn position_of(bytes: &[u8]) -> Option<Position> {
+pub(crate) fn position_of(bytes: &[u8]) -> Option<Position> {
     let (due, generation) = bytes.split_first_chunk::<8>()?;
     Some(Position {
         due: Timestamp::from_millis(u64::from_be_bytes(*due)),

@@ -242,7 +242,7 @@ impl Services {
 }
 
 /// Checks a hello.
-fn hello_of(hello: v1::Hello) -> Result<Hello, Error> {
+pub(crate) fn hello_of(hello: v1::Hello) -> Result<Hello, Error> {
     let mut v = Violations::under("hello.");
     v.executor("executor", &hello.executor);
     let namespace = v.namespace("namespace", hello.namespace);

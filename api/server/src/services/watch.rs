@@ -32,7 +32,7 @@ type Events = mpsc::Sender<Result<v1::WatchResponse, Status>>;
 
 /// Where a watch is in one partition.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Place {
+pub(crate) struct Place {
     /// Changes up to this index have been told.
     index: u64,
     /// What fired by time up to here has been told.
@@ -225,7 +225,7 @@ impl Watch {
     }
 }
 
-fn cursor_text(places: &BTreeMap<u32, Place>) -> String {
+pub(crate) fn cursor_text(places: &BTreeMap<u32, Place>) -> String {
     let bytes: Vec<u8> = places
         .iter()
         .flat_map(|(partition, place)| {
@@ -236,7 +236,7 @@ fn cursor_text(places: &BTreeMap<u32, Place>) -> String {
     to_hex(&bytes)
 }
 
-fn parse_cursor(text: &str) -> Option<BTreeMap<u32, Place>> {
+pub(crate) fn parse_cursor(text: &str) -> Option<BTreeMap<u32, Place>> {
     let bytes = from_hex(text)?;
     let (records, rest) = bytes.as_chunks::<20>();
     let places = records.iter().map(|record| {

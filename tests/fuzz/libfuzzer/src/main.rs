@@ -16,6 +16,8 @@ static TARGET: LazyLock<&Target> = LazyLock::new(|| {
         scheduler::fuzzing::TARGETS,
         #[cfg(feature = "node")]
         raft::fuzzing::TARGETS,
+        #[cfg(feature = "node")]
+        server::fuzzing::TARGETS,
     ];
     all.into_iter()
         .flatten()
