@@ -153,7 +153,15 @@ impl Feed {
             return;
         };
         let progress = Progress { index: last.index, watermark: last.watermark, level: last.level };
-        let before = self.progress.borrow().watermark;
+        let Progress { watermark: before, level, .. } = *self.progress.borrow();
+        if level != 0 && last.level > level {
+            tracing::info!(
+                partition = self.partition,
+                from = level,
+                to = last.level,
+                "goes over to another feature level"
+            );
+        }
         let mut inner = self.lock();
         inner.applying = false;
         inner.owed = last.owed;

@@ -1,7 +1,6 @@
 //! One partition on this node: its group, its queue, what it applied, and its terms of leadership.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,7 +12,6 @@ use scheduler::record::Topic;
 use scheduler::reply::Outcome;
 use scheduler::store::Read;
 use scheduler::time::Timestamp;
-use scheduler::upgrade::LEVEL_FIRST;
 use tokio::sync::{oneshot, watch};
 
 use crate::canary::{self, Canary};
@@ -26,6 +24,7 @@ use crate::error::Error;
 use crate::feed::Feed;
 use crate::late::LateTriggers;
 use crate::leader_clock::LeaderClock;
+use crate::levels::CommonLevel;
 use crate::machine::{Adapter, SnapshotRows};
 use crate::proposer::{Proposer, Term};
 use crate::time_rules::Sample;
@@ -63,7 +62,7 @@ struct Shared {
     /// The newest reading of each other node's clock.
     samples: Mutex<BTreeMap<u64, Sample>>,
     /// The feature level all members know, as far as they have said.
-    common_level: AtomicU32,
+    common_level: CommonLevel,
 }
 
 impl Partition {
@@ -93,7 +92,7 @@ impl Partition {
             dispatcher: watch::Sender::new(None),
             leader_clock: Mutex::new(None),
             samples: Mutex::default(),
-            common_level: AtomicU32::new(LEVEL_FIRST),
+            common_level: CommonLevel::default(),
         }))
     }
 
@@ -236,9 +235,9 @@ impl Partition {
         }
     }
 
-    /// All members know this feature level: a leader may write at it.
-    pub fn set_common_level(&self, level: u32) {
-        self.0.common_level.store(level, Ordering::Relaxed);
+    /// All members know this feature level: the leader of that term may write at it.
+    pub fn set_common_level(&self, term: u64, level: u32) {
+        self.0.common_level.set(term, level);
     }
 
     /// Reads rows after a barrier, so that everything acknowledged before is seen.

@@ -4,7 +4,6 @@
 //! entry. There is no timer, so a lone command waits for nobody.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -21,6 +20,7 @@ use crate::disk::DiskGuard;
 use crate::error::Error;
 use crate::feed::{Feed, NextEntry};
 use crate::leader_clock::LeaderClock;
+use crate::levels::CommonLevel;
 use crate::machine::{Adapter, Answers};
 
 /// While entries are under way, this many commands are worth another one at once.
@@ -145,7 +145,7 @@ pub struct Term<'a> {
     /// What may be stamped.
     pub clock: &'a LeaderClock,
     /// The feature level all members know.
-    pub level: &'a AtomicU32,
+    pub level: &'a CommonLevel,
 }
 
 impl Proposer {
@@ -358,7 +358,7 @@ impl Proposer {
 
     async fn submit(&self, term: &Term<'_>, time: Timestamp, batch: Vec<Waiting>, slots: &Arc<Slots>) {
         // Never below what is in force: what was applied last is not older than what this node was told.
-        let level = term.level.load(Ordering::Relaxed).max(term.feed.progress().borrow().level);
+        let level = term.level.in_term(term.term).max(term.feed.progress().borrow().level);
         let payload = entry(time, &batch, level);
         crate::metrics::proposed(batch.len(), payload.len());
         let started = std::time::Instant::now();

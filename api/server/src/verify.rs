@@ -7,6 +7,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use raft::verify::{Finding, Partition};
+use scheduler::machine::FEATURE_LEVEL;
 use scheduler::verify::{Problem, Summary};
 use serde_json::{Value, json};
 
@@ -18,6 +19,22 @@ const SHOWN_MAX: usize = 1_000;
 /// What to do about rows that disagree.
 const ROWS_REMEDY: &str = "keep the directory. If verify finds nothing on the other nodes, replace this one under a new number; \
     if it says the same everywhere, it is a bug of the program: report it";
+
+/// Why a data directory cannot be looked at.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It is no directory that can be read, or a node has it open.
+    #[error(transparent)]
+    Directory(#[from] raft::verify::Error),
+    /// What its rows mean is not known to this build.
+    #[error("{} holds rows of feature level {level}, this build knows {FEATURE_LEVEL}: use the newer build", dir.display())]
+    Newer {
+        /// The directory.
+        dir: PathBuf,
+        /// Of its rows.
+        level: u32,
+    },
+}
 
 /// What was found in a data directory.
 #[derive(Debug)]
@@ -44,12 +61,21 @@ struct Checked {
 ///
 /// # Errors
 ///
-/// A node has it open, it is none of a node's, or it cannot be read at all.
-pub fn verify(dir: &Path) -> Result<Report, raft::verify::Error> {
-    let (mut findings, mut partitions) = (Vec::new(), Vec::new());
+/// A node has it open, it is none of a node's, it cannot be read at all, or a newer build wrote it.
+pub fn verify(dir: &Path) -> Result<Report, Error> {
+    let (mut findings, mut partitions, mut newer) = (Vec::new(), Vec::new(), None);
     let files = raft::verify::directory(dir, &mut |finding| findings.push(finding), &mut |partition| {
-        partitions.push(rows(&partition))
+        // A record that cannot be read is told with the other rows.
+        let level = scheduler::read::status(&Rows(partition.store)).map_or(0, |meta| meta.feature_level);
+        if level > FEATURE_LEVEL {
+            newer = Some(Error::Newer { dir: dir.to_owned(), level });
+        } else {
+            partitions.push(rows(&partition));
+        }
     })?;
+    if let Some(newer) = newer {
+        return Err(newer);
+    }
     Ok(Report { dir: dir.to_owned(), files, findings, partitions })
 }
 

@@ -208,12 +208,11 @@ async fn live_a_little(node: &Node<Adapter>, partition: u32) {
 
 /// Fills the log, so that it is of several segments and its beginning is dropped.
 async fn fill(node: &Node<Adapter>, partition: u32) {
-    let mut time = BEGIN + 3_000;
     for number in 0..10 {
+        let time = BEGIN + 3_000 + number;
         let payload = Bytes::from(vec![0; 12 << 10]);
         let filler = Schedule { payload, ..schedule(&format!("filler-{number}"), "mail", BEGIN + 90_000_000 + number) };
         propose(node, partition, time, vec![Kind::Schedule(filler)]).await;
-        time += 1;
     }
 }
 

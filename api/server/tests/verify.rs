@@ -22,7 +22,7 @@ use server::feed::Feed;
 use server::machine::{Adapter, Answers, Rows};
 use server::node::{Listeners, Server};
 use server::recount::Recounter;
-use server::verify::verify;
+use server::verify::{Error, verify};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 
@@ -280,13 +280,13 @@ async fn damage_is_reported_or_harmless() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_changed_and_a_directory_in_use_is_refused() {
     let dir = tempfile::tempdir().unwrap();
-    assert!(matches!(verify(dir.path()), Err(raft::verify::Error::Foreign(_))));
-    assert!(matches!(verify(&dir.path().join("none")), Err(raft::verify::Error::Io { .. })));
+    assert!(matches!(verify(dir.path()), Err(Error::Directory(raft::verify::Error::Foreign(_)))));
+    assert!(matches!(verify(&dir.path().join("none")), Err(Error::Directory(raft::verify::Error::Io { .. }))));
     let node = open(dir.path()).await.unwrap();
     for partition in 0..PARTITIONS {
         live_a_little(&node, partition).await;
     }
-    assert!(matches!(verify(dir.path()), Err(raft::verify::Error::InUse(_))));
+    assert!(matches!(verify(dir.path()), Err(Error::Directory(raft::verify::Error::InUse(_)))));
     let code = |arguments: &[&str]| {
         let run = Process::new(env!("CARGO_BIN_EXE_bosingakd")).args(arguments).output().unwrap();
         (run.status.code(), String::from_utf8(run.stdout).unwrap(), String::from_utf8(run.stderr).unwrap())

@@ -179,7 +179,9 @@ fn nodes(status: &StatusResponse) -> Table {
 
 /// What a build knows, and what is in force where that is less: the cluster waits for an older node.
 fn level(status: &StatusResponse, build: u32) -> String {
-    let in_force = status.partitions.iter().map(|partition| partition.feature_level).min().unwrap_or(0);
+    // A partition that is not open on the node that answers says 0.
+    let known = status.partitions.iter().map(|partition| partition.feature_level).filter(|level| *level != 0);
+    let in_force = known.min().unwrap_or(0);
     match build {
         0 => "?".to_owned(),
         _ if in_force != 0 && in_force < build => format!("{build} (at {in_force})"),

@@ -196,9 +196,12 @@ fn file(input: &[u8]) -> bool {
     settled(&disk, dir)
 }
 
+/// What is in a file.
+type Contents = Arc<Mutex<Vec<u8>>>;
+
 /// A disk in memory.
 #[derive(Clone, Debug, Default)]
-struct Disk(Arc<Mutex<BTreeMap<PathBuf, Arc<Mutex<Vec<u8>>>>>>);
+struct Disk(Arc<Mutex<BTreeMap<PathBuf, Contents>>>);
 
 #[derive(Debug)]
 struct MemoryFile(Arc<Mutex<Vec<u8>>>);

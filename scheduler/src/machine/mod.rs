@@ -252,7 +252,7 @@ impl<D: Domain> Machine<D> {
     }
 }
 
-/// What this level does and the one before does not: it counts entries in a row of its own.
+/// What this level does and the one before does not: it keeps the index of the last entry in a row of its own.
 #[cfg(feature = "next-level")]
 fn next_level(level: u32, index: u64, overlay: &mut Overlay<'_>) {
     if level >= 2 {

@@ -23,9 +23,9 @@ pub enum Beside {
 }
 
 impl Beside {
-    /// One that is not of the same kind as the fault; now and then none.
+    /// One that is not of the same kind as the fault, and no wrong clock where none can be set; now and then none.
     #[must_use]
-    pub fn draw(fault: Fault, dice: &mut StdRng) -> Option<Beside> {
+    pub fn draw(fault: Fault, clocks: bool, dice: &mut StdRng) -> Option<Beside> {
         let drawn = match dice.random_range(0..4) {
             0 => Beside::BadWeather,
             1 => Beside::NoExecutor,
@@ -36,7 +36,7 @@ impl Beside {
             Beside::BadWeather => fault == Fault::BadNetwork,
             Beside::NoExecutor => fault == Fault::KillExecutor,
             // A majority of clocks has to be right.
-            Beside::WrongClock => fault == Fault::ClockStep,
+            Beside::WrongClock => fault == Fault::ClockStep || !clocks,
         };
         (!same).then_some(drawn)
     }
@@ -78,7 +78,8 @@ impl World {
             Beside::NoExecutor => self.workload.kill_executor(),
             Beside::WrongClock => {
                 let node = self.anyone();
-                let seconds = self.dice.random_range(-60..60);
+                // So far that no leader believes it, however long it is without the others.
+                let seconds = self.dice.random_range(20..60) * if self.dice.random_bool(0.5) { 1 } else { -1 };
                 if let Some(clock) = self.clocks.get(usize::from(node) - 1) {
                     clock.set(seconds)?;
                 }

@@ -76,8 +76,8 @@ fn nonsense_is_refused() {
 
 /// A node dies at every place between a write and what follows it, in one of two ways each, and comes back.
 ///
-/// Red when a vote or an entry is answered before its sync, when a checkpoint counts before its files are whole, when the log is cut
-/// before the checkpoint counts, or when a snapshot that is half taken over is taken for rows.
+/// Red when an entry is answered before its sync, when the log is cut before a checkpoint is in files, when a torn write is taken for a whole
+/// one, or when a snapshot that is half taken over is taken for rows.
 #[test]
 fn a_death_at_every_place() {
     let directory = tempfile::tempdir().unwrap();

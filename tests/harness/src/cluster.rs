@@ -185,6 +185,18 @@ impl Cluster {
         Ok(id)
     }
 
+    /// Like [`Self::start_joiner`], with another build of the server.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be started or does not answer.
+    pub async fn start_joiner_build(&mut self, server: &str) -> Result<u64> {
+        let kept = std::mem::replace(&mut self.options.server, server.to_owned());
+        let started = self.start_joiner().await;
+        self.options.server = kept;
+        started
+    }
+
     /// Starts the process of a node, and does not wait.
     ///
     /// # Errors

@@ -42,7 +42,6 @@ fn schedule(id: &str, when: Option<v1::When>) -> v1::ScheduleRequest {
         priority: 2,
         retry: Some(retry()),
         late: Some(v1::LatePolicy { skip_when_later_than: seconds(60) }),
-        ..Default::default()
     }
 }
 

@@ -53,6 +53,46 @@ async fn lead(scene: &Scene, node: u64) {
     .unwrap();
 }
 
+/// Waits as long as every leader needs to ask everybody twice, which is when a trigger due by then has completed.
+async fn asked_twice(scene: &Scene, rounds: &mut usize) {
+    schedule(scene, rounds, in_ms(6_000)).await;
+    scene.finished().await.unwrap();
+}
+
+/// A node of the next build joins a cluster of the old one, and leads: it does not do what the others do not know.
+///
+/// Red when a leader that has not asked yet, or does not know the members yet, writes at the level of its own build.
+#[tokio::test]
+async fn a_newer_node_joins_and_waits_for_the_others() {
+    let mut scene = Scene::three().await.unwrap();
+    let _worker = scene.worker("e1", "upgrade", |_| Act::Succeed).await.unwrap();
+    let joiner = scene.cluster.start_joiner_build(NEXT).await.unwrap();
+    let node = scene.cluster.node(joiner);
+    let add = admin::AddNodeRequest {
+        node: joiner,
+        endpoint: node.client.to_string(),
+        peer_endpoint: node.peers.to_string(),
+    };
+    scene
+        .caller
+        .call(|channel| {
+            let add = add.clone();
+            async move { caller::cluster(channel).add_node(add).await }
+        })
+        .await
+        .unwrap();
+    lead(&scene, joiner).await;
+    let mut rounds = 0;
+    asked_twice(&scene, &mut rounds).await;
+    for node in 1..=joiner {
+        let (in_force, builds) = levels(&scene, node).await.unwrap();
+        assert_eq!((in_force, builds), (vec![1; 4], vec![1, 1, 1, 2]), "node {node}");
+        let status = scene.cluster.status(node).await.unwrap();
+        assert!(!status.alarms.iter().any(|alarm| alarm.contains("halted")), "{:?}", status.alarms);
+    }
+    scene.verdict(&Allowed::default()).await;
+}
+
 /// Nodes are exchanged one by one under load. As long as one is of the old build, nobody does what it does not know, whoever leads;
 /// then all do. An old build that comes back later halts and says why, and the others go on.
 ///
@@ -75,6 +115,9 @@ async fn a_cluster_goes_over_to_a_new_level_when_its_last_node_has() {
         // The newest build leads, so that it is the one who must not go ahead.
         lead(&scene, node).await;
         schedule(&scene, &mut rounds, in_ms(500)).await;
+        if in_force == 1 {
+            asked_twice(&scene, &mut rounds).await;
+        }
         until_levels(&scene, in_force, builds).await;
     }
 
