@@ -10,6 +10,7 @@
 //! - `net`: three lanes between any two nodes.
 //! - `replica`, `supervisor`: a group's core, and who starts it again when it dies.
 //! - [`crash`]: where a test can have the process die.
+//! - `timing`: time-outs, and openraft's configuration.
 //! - `rhythm`: when the groups of a node look at their clocks.
 //! - [`verify`]: what is wrong with a data directory that no node has open.
 //! - `purge`, `membership`, `balance`: what may leave the log, who belongs to a group, who leads it.
@@ -44,6 +45,7 @@ mod running;
 mod sealed;
 pub mod store;
 mod supervisor;
+mod timing;
 pub mod types;
 pub mod verify;
 mod wire;

@@ -17,6 +17,7 @@ use crate::log::LogConfig;
 use crate::machine::StateMachine;
 use crate::replica::PARTITIONS_MAX;
 use crate::store::StoreConfig;
+pub use crate::timing::Timing;
 use crate::types::Member;
 use crate::wire::order::Order;
 
@@ -82,44 +83,7 @@ impl Config {
     }
 }
 
-/// Time-outs of the protocol; all nodes should have the same.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Timing {
-    /// How often a leader lets itself be heard. Default 100 ms; 10 ms to 10 s.
-    pub heartbeat: Duration,
-    /// The shortest silence after which a follower stands for election. Default 700 ms; more than half of the longest
-    /// silence and two and a half heartbeats.
-    pub election_min: Duration,
-    /// The longest such silence. Default 900 ms; more than the shortest, at most 60 s.
-    pub election_max: Duration,
-}
-
-impl Default for Timing {
-    fn default() -> Self {
-        Timing {
-            heartbeat: Duration::from_millis(100),
-            election_min: Duration::from_millis(700),
-            election_max: Duration::from_millis(900),
-        }
-    }
-}
-
 impl Timing {
-    /// How long a follower is loyal to a leader it has heard: until then it neither stands for election nor votes for
-    /// anybody else. Then it waits a random time up to [`election_max`](Self::election_max) before it stands itself.
-    ///
-    /// Half of the longest silence, because openraft adds an election time-out, drawn anew each time, to a lease that is as
-    /// long as the longest of these.
-    pub(crate) fn lease(&self) -> Duration {
-        self.election_max / 2
-    }
-
-    /// How long after a majority acknowledged it a leader may trust that nobody else leads. Less than the followers'
-    /// [`lease`](Self::lease), so that their clocks may run half as fast again as the leader's.
-    pub(crate) fn trust(&self) -> Duration {
-        self.lease() * 2 / 3
-    }
-
     fn check(&self) -> Result<(), Error> {
         let refuse = |field, reason| Err(Error::Config { field, reason });
         let (least, most) = (Duration::from_millis(10), Duration::from_secs(10));

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use openraft::{Config as RaftConfig, SnapshotPolicy};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -25,44 +24,7 @@ use crate::rhythm::Rhythm;
 use crate::store::Shared;
 use crate::types::Member;
 use crate::wire::order::Order;
-use crate::{balance, founding, orders, purge};
-
-fn raft_config(config: &Config, rhythm: Rhythm) -> Result<RaftConfig, Error> {
-    let ms = |d: Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
-    let timing = &config.timing;
-    RaftConfig {
-        cluster_name: config.cluster.clone(),
-        heartbeat_interval: ms(rhythm.heartbeat_interval()),
-        heartbeat_min_interval: Some(ms(rhythm.heartbeat_interval())),
-        // Both are counted from the end of the lease, which is as long as the second.
-        election_timeout_min: ms(timing.election_min - timing.lease()),
-        election_timeout_max: ms(timing.lease()),
-        enable_pre_vote: Some(true),
-        // A leader that restarts has lost what it had not synced, its lease and its read positions: it stands for election like anybody.
-        enable_leader_restore: Some(false),
-        // A leader that hears no majority but is heard by some would keep them from electing another.
-        // What a torn end took from a restarted follower is sent again by the leader it had acknowledged it to; without this
-        // the leader would wait for that follower for the rest of its term. A replica that lost everything does not get
-        // here: a data directory without its identity begins as another replica.
-        allow_log_reversion: Some(true),
-        quorum_loss_probe_interval: Some(ms(timing.election_max * 2)),
-        max_payload_entries: 128,
-        max_append_entries: Some(512),
-        api_channel_size: Some(1024),
-        notification_channel_size: Some(8192),
-        state_machine_channel_size: Some(128),
-        // Checkpoints and purges are this crate's own decision (`purge`).
-        snapshot_policy: SnapshotPolicy::Never,
-        max_in_snapshot_log_to_keep: 1 << 40,
-        purge_batch_size: 1024,
-        replication_lag_threshold: 256,
-        install_snapshot_timeout: 600_000,
-        backoff: "50ms 100ms 200ms ..1s".into(),
-        ..RaftConfig::default()
-    }
-    .validate()
-    .map_err(|e| Error::Config { field: "timing", reason: e.to_string() })
-}
+use crate::{balance, founding, orders, purge, timing};
 
 impl NodeInner {
     /// See [`Node::open`](crate::Node::open).
@@ -74,7 +36,9 @@ impl NodeInner {
         async move {
             config.check()?;
             let rhythm = Rhythm::new(config.timing.heartbeat, config.member.node);
-            let raft_config = Arc::new(raft_config(&config, rhythm)?);
+            let raft_config = timing::raft_config(&config.cluster, &config.timing, rhythm.heartbeat_interval())
+                .map_err(|e| Error::Config { field: "timing", reason: e.to_string() })?;
+            let raft_config = Arc::new(raft_config);
             let opening = {
                 let config = config.clone();
                 tokio::task::spawn_blocking(move || {

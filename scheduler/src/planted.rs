@@ -43,11 +43,21 @@ pub enum Bug {
     RaisesFloorTooFar,
     /// A new leader does not look into retry lanes until something new comes there.
     ForgetsRetryLane,
+    /// A leader that restarts goes on leading in its term, though what it had not synced is gone.
+    LeaderRestore,
+    /// The log tells Raft that entries are safe before they were synced.
+    FlushReportedEarly,
+    /// The log tells Raft that a vote is safe before it was synced.
+    VoteNotSynced,
+    /// A leader that is handing over is still sure that nobody else leads.
+    TrustsAfterHandOver,
+    /// A leader's lease is as long as openraft thinks, which takes one answer for an answer to several requests.
+    LeaseByOpenraft,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Bug; 17] = [
+    pub const ALL: [Bug; 22] = [
         Bug::AcknowledgesBeforeSync,
         Bug::CommitsAlone,
         Bug::SnapshotForgetsIds,
@@ -65,6 +75,11 @@ impl Bug {
         Bug::DeliversWithoutLease,
         Bug::RaisesFloorTooFar,
         Bug::ForgetsRetryLane,
+        Bug::LeaderRestore,
+        Bug::FlushReportedEarly,
+        Bug::VoteNotSynced,
+        Bug::TrustsAfterHandOver,
+        Bug::LeaseByOpenraft,
     ];
 }
 

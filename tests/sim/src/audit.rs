@@ -79,6 +79,12 @@ pub fn judge(world: &mut World) -> Vec<(String, String)> {
 
 /// What became of the entries whose leader never learned it.
 fn resolve_unknown(world: &mut World) {
+    if let Some(cluster) = &world.cluster {
+        let applied = cluster.laws.contents();
+        let committed = cluster.unknown.iter().filter(|contents| applied.contains(contents)).count() as u64;
+        world.coverage.unknown_committed += committed;
+        world.coverage.unknown_lost += cluster.unknown.len() as u64 - committed;
+    }
     for (index, term) in std::mem::take(&mut world.coverage.unknown_at) {
         let committed = world.committed.get(&index) == Some(&term);
         world.coverage.unknown_committed += u64::from(committed);

@@ -2,7 +2,7 @@
 //!
 //! What is real: the state machine, wheel and dispatcher of `scheduler`, the engine of `executor`, the rules of retry,
 //! leaders and routing of `client`, the server's rules of time and its reading of rows. What is simulated around it, on
-//! one thread from one seed: the agreed log with its elections ([`log`]), disks, clocks, links, processes that die, stop
+//! one thread from one seed: the agreed log with its elections ([`log`], or the library itself: [`openraft`](mod@openraft)), disks, clocks, links, processes that die, stop
 //! and start. What the server does between them without deciding anything is written again, small, in [`proposer`],
 //! [`dispatch`] and [`feed`].
 //!
@@ -24,6 +24,7 @@ pub mod log;
 pub mod nemesis;
 pub mod net;
 pub mod node;
+pub mod openraft;
 pub mod proposer;
 pub mod rng;
 #[path = "../../../api/server/src/rows.rs"]

@@ -105,6 +105,22 @@ pub struct Leading {
     snapshot_at: [Option<Micros>; NODES],
 }
 
+impl Leading {
+    /// Of a term that is agreed upon elsewhere; what it began with is not known yet.
+    #[must_use]
+    pub fn observed(term: u64) -> Self {
+        Leading {
+            term,
+            first_index: 0,
+            next: [0; NODES],
+            matched: [0; NODES],
+            seen: [0; NODES],
+            acked: [None; NODES],
+            snapshot_at: [None; NODES],
+        }
+    }
+}
+
 impl Member {
     /// Everything known of time and of others is gone; for so long it votes for nobody, as it may have promised.
     pub fn restarted(&mut self, now: Micros, patience: Micros, commit: u64) {
@@ -443,7 +459,10 @@ impl World {
 
     /// Whether the node leads and nobody else can.
     pub fn is_trusted(&self, node: usize) -> bool {
-        self.lease_valid(node, TRUST)
+        match &self.cluster {
+            Some(cluster) => cluster.is_trusted(node),
+            None => self.lease_valid(node, TRUST),
+        }
     }
 
     /// Whether the node leads and takes proposals.

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
+use sim::coverage::Agreement;
 use sim::run::{self, Outcome};
 use sim::sweep::Sweep;
 
@@ -11,9 +12,12 @@ use sim::sweep::Sweep;
 #[derive(Parser)]
 #[command(name = "bosingak-sim", version)]
 struct Arguments {
-    /// How many seeds.
-    #[arg(long, default_value_t = 3_000)]
-    seeds: u64,
+    /// openraft agrees on the log, and not rules of its own with elections decided by an onlooker.
+    #[arg(long)]
+    openraft: bool,
+    /// How many seeds: 3,000 unless said, and 300 with openraft.
+    #[arg(long)]
+    seeds: Option<u64>,
     /// The first seed; alone, only this one is run, and told at length.
     #[arg(long)]
     seed: Option<u64>,
@@ -36,22 +40,32 @@ fn main() -> ExitCode {
     if arguments.bugs || arguments.bug.is_some() {
         return bugs(&arguments);
     }
+    let agreement = arguments.agreement();
     match arguments.seed {
-        Some(seed) => one(seed),
-        None => many(arguments.from, arguments.seeds),
+        Some(seed) => one(agreement, seed),
+        None => {
+            let usual = if arguments.openraft { 300 } else { 3_000 };
+            many(agreement, arguments.from, arguments.seeds.unwrap_or(usual))
+        }
     }
 }
 
-fn one(seed: u64) -> ExitCode {
-    let outcome = run::run(seed);
-    say(&format!("seed {seed}: trace {:016x}\n{}", outcome.trace, outcome.coverage));
-    report(&outcome)
+impl Arguments {
+    fn agreement(&self) -> Agreement {
+        if self.openraft { Agreement::Openraft } else { Agreement::Ideal }
+    }
 }
 
-fn many(first: u64, seeds: u64) -> ExitCode {
-    let sweep = Sweep::run(first, seeds, |outcome| {
+fn one(agreement: Agreement, seed: u64) -> ExitCode {
+    let outcome = run::run_as(agreement, seed);
+    say(&format!("seed {seed}: trace {:016x}\n{}", outcome.trace, outcome.coverage));
+    report(agreement, &outcome)
+}
+
+fn many(agreement: Agreement, first: u64, seeds: u64) -> ExitCode {
+    let sweep = Sweep::run(agreement, first, seeds, |outcome| {
         if !outcome.violations.is_empty() {
-            report(outcome);
+            report(agreement, outcome);
         }
     });
     let seconds = sweep.took.as_secs_f64();
@@ -71,14 +85,15 @@ fn many(first: u64, seeds: u64) -> ExitCode {
 }
 
 /// Tells what a run broke, and how to see it again.
-fn report(outcome: &Outcome) -> ExitCode {
+fn report(agreement: Agreement, outcome: &Outcome) -> ExitCode {
     if outcome.violations.is_empty() {
         return ExitCode::SUCCESS;
     }
     for (promise, detail) in outcome.violations.iter().take(5) {
         say(&format!("seed {}: {promise}: {detail}", outcome.seed));
     }
-    say(&format!("replay: ./dev sim --seed {}", outcome.seed));
+    let with = if agreement == Agreement::Openraft { "--openraft " } else { "" };
+    say(&format!("replay: ./dev sim {with}--seed {}", outcome.seed));
     ExitCode::FAILURE
 }
 
@@ -91,7 +106,9 @@ fn bugs(arguments: &Arguments) -> ExitCode {
     const WITHIN: Duration = Duration::from_secs(120);
     let mut survived = 0;
     let chosen = |name: &str| arguments.bug.as_deref().is_none_or(|bug| bug == name);
-    for planted in PLANTED.iter().filter(|planted| chosen(planted.name)) {
+    let agreement = arguments.agreement();
+    let here = PLANTED.iter().filter(|planted| planted.agreement == agreement);
+    for planted in here.filter(|planted| chosen(planted.name)) {
         let began = Instant::now();
         let first = arguments.seed.unwrap_or(arguments.from);
         let bound = if arguments.seed.is_some() { 1 } else { u64::MAX };

@@ -1,6 +1,7 @@
 //! What breaks, and when it is mended.
 
 use crate::events::{MS, Micros, SECOND};
+use crate::openraft::cluster::Happening;
 use crate::swarm::{FaultKind, NODES};
 use crate::world::{Event, NodeEvent, WorkerEvent, World};
 
@@ -67,9 +68,14 @@ impl World {
                 }
             }
             FaultKind::Pause => {
-                let node = &mut self.nodes[node];
+                let number = node;
+                let node = &mut self.nodes[number];
                 if node.up {
                     node.paused_until = node.paused_until.max(now + length);
+                    let until = node.paused_until;
+                    if self.cluster.is_some() {
+                        self.at_node(until, number, NodeEvent::Raft(Happening::GoOn));
+                    }
                 }
             }
             FaultKind::Isolate => {
@@ -125,7 +131,8 @@ impl World {
         }
     }
 
-    fn crash_for(&mut self, node: usize, length: Micros, power_lost: bool) {
+    /// A node dies and comes back after this.
+    pub fn crash_for(&mut self, node: usize, length: Micros, power_lost: bool) {
         if self.nodes[node].up {
             self.crash(node, power_lost);
             let at = self.now() + length;
@@ -133,7 +140,8 @@ impl World {
         }
     }
 
-    fn cut_for(&mut self, from: usize, to: usize, length: Micros) {
+    /// Cuts a link for about this long.
+    pub fn cut_for(&mut self, from: usize, to: usize, length: Micros) {
         self.net.set_cut(from, to, true);
         // Not everything is mended at once, and not in the order in which it broke.
         let length = length + self.fate.below(length);

@@ -1,7 +1,7 @@
 //! A replica: rows, the state machine over them, checkpoints, crashes and starts.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::rc::Rc;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use checkers::{attempts, replicas};
@@ -75,7 +75,7 @@ pub struct Node {
     pub samples: BTreeMap<u64, Sample>,
     /// Commands not proposed yet.
     pub queue: VecDeque<Waiting>,
-    /// Proposed and not decided, by index.
+    /// Proposed and not decided, by index, or by number where a replica gives the index.
     pub submitted: BTreeMap<u64, Submitted>,
     /// Reads that wait for a majority.
     pub reads: Vec<PendingRead>,
@@ -100,7 +100,7 @@ impl Node {
             member: Member::default(),
             machine: Machine::new(NoDomain),
             applied: 0,
-            checkpoint: Checkpoint { at: (0, 0), rows: Rc::new(store.clone()) },
+            checkpoint: Checkpoint { at: (0, 0), rows: Arc::new(store.clone()) },
             halted: None,
             feed: empty_feed(&store),
             wheel: 0,
@@ -115,6 +115,14 @@ impl Node {
     }
 }
 
+impl Node {
+    /// Entries of the present term that are on their way.
+    #[must_use]
+    pub fn under_way(&self) -> usize {
+        self.submitted.values().filter(|submitted| submitted.term == self.member.term).count()
+    }
+}
+
 fn empty_feed(store: &MemoryStore) -> Feed {
     // A store in memory answers.
     Feed::of(store).unwrap_or_else(|error| unreachable!("{error}"))
@@ -124,19 +132,27 @@ impl World {
     /// A node's process begins: with what survived, and nothing else.
     pub fn boot(&mut self, number: usize) {
         let now = self.now();
+        let files = self.rows_in_files(number);
         let node = &mut self.nodes[number];
         node.up = true;
         node.paused_until = 0;
         // A node that was never up has nothing to read again.
         if node.boot > 0 {
-            node.store = (*node.checkpoint.rows).clone();
-            node.applied = node.checkpoint.at.0;
+            (node.store, node.applied) = match &files {
+                Some((rows, index)) => ((**rows).clone(), *index),
+                None => ((*node.checkpoint.rows).clone(), node.checkpoint.at.0),
+            };
             node.feed = empty_feed(&node.store);
             node.wheel += 1;
             if let Err(error) = node.machine.restored(&node.store) {
                 node.halted = Some(error.to_string());
                 return self.broke(format!("node {number} cannot start: {error}"));
             }
+        }
+        if files.is_some() {
+            self.count_slots(number);
+            self.start_replica(number);
+            return self.at_node(now + 30 * MS, number, NodeEvent::Sample);
         }
         let patience = if node.boot == 0 { 0 } else { node.clock.lasts(LOYAL) };
         node.member.restarted(now, patience, node.applied);
@@ -160,9 +176,13 @@ impl World {
         node.member.leads = None;
         node.samples.clear();
         node.hellos.clear();
-        let crashed = node.member.log.crash(&mut self.fate, power_lost);
-        self.coverage.unsynced_lost += crashed.lost;
-        self.coverage.torn_tails += u64::from(crashed.torn);
+        if self.cluster.is_some() {
+            self.kill_replica(number, power_lost);
+        } else {
+            let crashed = node.member.log.crash(&mut self.fate, power_lost);
+            self.coverage.unsynced_lost += crashed.lost;
+            self.coverage.torn_tails += u64::from(crashed.torn);
+        }
         self.cut_streams_of_node(number);
     }
 
@@ -220,7 +240,12 @@ impl World {
         }
     }
 
-    fn apply_part(&mut self, number: usize, part: &[(u64, u64, Option<Bytes>)]) -> Result<(), String> {
+    /// Applies entries in one write.
+    ///
+    /// # Errors
+    ///
+    /// Why the state machine does not go on.
+    pub fn apply_part(&mut self, number: usize, part: &[(u64, u64, Option<Bytes>)]) -> Result<(), String> {
         let now = self.now();
         let node = &mut self.nodes[number];
         planted::at_node(node.clock.wall(self.epoch, now), number as u64);
@@ -250,7 +275,11 @@ impl World {
         let replies = std::mem::take(&mut applied.replies);
         let watermark = applied.watermark;
         let fed = self.nodes[number].feed.take_in(applied);
-        self.answer_submitted(number, index, watermark, replies);
+        match self.seat(number) {
+            // The replica takes them to whoever proposed the entry.
+            Some(seat) => drop(seat.replies.insert(index, (watermark, replies))),
+            None => self.answer_submitted(number, index, watermark, replies),
+        }
         self.feed_dispatcher(number, fed);
     }
 
@@ -265,7 +294,7 @@ impl World {
             {
                 node.store.retain(|key, value| !marks.drops(key, value));
             }
-            node.checkpoint = Checkpoint { at, rows: Rc::new(node.store.clone()) };
+            node.checkpoint = Checkpoint { at, rows: Arc::new(node.store.clone()) };
             node.member.log.purge(at.0.saturating_sub(self.swarm.keep));
             self.coverage.checkpoints += 1;
         }
@@ -317,7 +346,7 @@ impl World {
             store.retain(|key, _| key.first() != Some(&keys::ID));
         }
         let node = &mut self.nodes[number];
-        node.checkpoint = Checkpoint { at, rows: Rc::new(store.clone()) };
+        node.checkpoint = Checkpoint { at, rows: Arc::new(store.clone()) };
         node.store = store;
         node.member.log.reset(at);
         node.member.commit = node.member.commit.max(at.0);

@@ -1,6 +1,8 @@
 //! A term of leadership: the queue of commands, the entries made of them, the time they are stamped with, and reads. As
 //! the server's partition and proposer do, without their tasks.
 
+use std::collections::BTreeMap;
+
 use scheduler::command::{Kind, When};
 use scheduler::dispatcher::Ticket;
 use scheduler::reply::Reply;
@@ -107,7 +109,6 @@ impl World {
     }
 
     fn open_office(&mut self, number: usize) {
-        let now = self.now();
         if self.nodes[number].office.is_some() || self.quorum_at(number).is_none() {
             return;
         }
@@ -117,6 +118,13 @@ impl World {
             return;
         }
         let term = leading.term;
+        self.begin_office(number, term);
+    }
+
+    /// The node has applied what earlier terms left, and begins.
+    pub fn begin_office(&mut self, number: usize, term: u64) {
+        let now = self.now();
+        let node = &mut self.nodes[number];
         let rules = TimeRules::new(node.machine.watermark(), NODES, node.clock.mono_duration(now));
         let agree_until = Some(now + AGREE_WITHIN);
         node.office = Some(Office { term, rules, hold: true, agree_until, newest: None, alarm: 0, desk: None });
@@ -184,7 +192,7 @@ impl World {
         let node = &self.nodes[number];
         let next = node.feed.next_entry();
         // One is on its way, whose application wakes the proposer.
-        if !node.submitted.is_empty() || next == NextEntry::Never {
+        if node.under_way() > 0 || next == NextEntry::Never {
             return;
         }
         let newest = node.office.as_ref().and_then(|office| office.newest);
@@ -234,7 +242,7 @@ impl World {
     fn take(&mut self, number: usize) -> Option<Vec<Waiting>> {
         let now = self.now();
         let node = &mut self.nodes[number];
-        let under_way = node.submitted.len();
+        let under_way = node.under_way();
         let given_up = |waiting: &Waiting| matches!(waiting.to, ReplyTo::Caller { until, .. } if until < now);
         while node.queue.front().is_some_and(given_up) {
             node.queue.pop_front();
@@ -255,6 +263,11 @@ impl World {
         if let Some(office) = &mut self.nodes[number].office {
             office.newest = Some(now);
         }
+        if self.cluster.is_some() {
+            self.coverage.commands += kinds.len() as u64;
+            self.submit_to_replica(number, time, kinds, to);
+            return true;
+        }
         if !self.takes_proposals(number) {
             self.coverage.refused_without_lease += to.len() as u64;
             for to in to {
@@ -273,7 +286,12 @@ impl World {
     pub fn answer_submitted(&mut self, number: usize, index: u64, time: Timestamp, replies: Vec<Reply>) {
         // An entry made elsewhere may have the place of one made here: then that one is gone, and so is this term.
         let Some(submitted) = self.nodes[number].submitted.remove(&index) else { return };
-        for (to, reply) in submitted.to.into_iter().zip(replies) {
+        self.answer_all(number, index, time, submitted.to, replies);
+    }
+
+    /// Tells everybody what the commands of an entry came to.
+    pub fn answer_all(&mut self, number: usize, index: u64, time: Timestamp, to: Vec<ReplyTo>, replies: Vec<Reply>) {
+        for (to, reply) in to.into_iter().zip(replies) {
             match to {
                 ReplyTo::Caller { caller, number: call, attempt, .. } => {
                     let answer = wire::said(reply);
@@ -284,7 +302,8 @@ impl World {
         }
     }
 
-    fn refuse(&mut self, number: usize, to: ReplyTo, error: client::Error) {
+    /// Tells whoever waits that nothing came of it, as far as this node knows.
+    pub fn refuse(&mut self, number: usize, to: ReplyTo, error: client::Error) {
         match to {
             ReplyTo::Caller { caller, number: call, attempt, .. } => {
                 self.answer_caller(number, caller, call, attempt, Err(error));
@@ -298,11 +317,15 @@ impl World {
         let leader = self.nodes[number].member.leader.filter(|&leader| leader != number);
         let node = &mut self.nodes[number];
         let office = node.office.take();
-        let submitted = std::mem::take(&mut node.submitted);
+        // A replica tells what became of each proposal, sooner or later, unless its process is gone.
+        let told = self.cluster.is_some() && node.up;
+        let submitted = if told { BTreeMap::new() } else { std::mem::take(&mut node.submitted) };
         let queue = std::mem::take(&mut node.queue);
         let reads = std::mem::take(&mut node.reads);
         for (index, submitted) in submitted {
-            self.coverage.unknown(index, submitted.term);
+            if self.cluster.is_none() {
+                self.coverage.unknown(index, submitted.term);
+            }
             for to in submitted.to {
                 self.refuse(number, to, wire::outcome_unknown());
             }
@@ -384,6 +407,9 @@ impl World {
             let said = self.look(number, &call.ask);
             return self.answer_caller(number, call.caller, call.number, call.attempt, said);
         }
+        if self.cluster.is_some() {
+            return self.read_after_barrier(number, call);
+        }
         let node = &mut self.nodes[number];
         let Some(leading) = &node.member.leads else { return };
         let asked = node.clock.mono(now);
@@ -408,7 +434,8 @@ impl World {
         }
     }
 
-    fn look(&mut self, number: usize, ask: &Ask) -> Result<Said, client::Error> {
+    /// What a call that reads finds.
+    pub fn look(&mut self, number: usize, ask: &Ask) -> Result<Said, client::Error> {
         let Ask::Get(namespace, id) = ask else { return Ok(Said::View(None)) };
         match scheduler::read::get(&self.nodes[number].store, namespace, id) {
             Ok(view) => Ok(Said::View(view.map(Box::new))),

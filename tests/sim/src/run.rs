@@ -3,8 +3,10 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::audit;
-use crate::coverage::Coverage;
+use crate::coverage::{Agreement, Coverage};
 use crate::events::{Micros, SECOND};
+use crate::openraft::runtime;
+use crate::openraft::setting::Setting;
 use crate::rng::Rng;
 use crate::swarm::Swarm;
 use crate::world::World;
@@ -25,6 +27,15 @@ pub struct Outcome {
     pub violations: Vec<(String, String)>,
 }
 
+/// Runs a seed with this agreeing on the log.
+#[must_use]
+pub fn run_as(agreement: Agreement, seed: u64) -> Outcome {
+    match agreement {
+        Agreement::Ideal => run(seed),
+        Agreement::Openraft => run_openraft(seed),
+    }
+}
+
 /// Runs a seed with the setting that belongs to it.
 #[must_use]
 pub fn run(seed: u64) -> Outcome {
@@ -33,16 +44,32 @@ pub fn run(seed: u64) -> Outcome {
     run_with(seed, swarm, rng)
 }
 
+/// Runs a seed with openraft, with the settings that belong to it.
+#[must_use]
+pub fn run_openraft(seed: u64) -> Outcome {
+    // Other dice than those of the same seed without it: the two are different runs anyway.
+    let mut rng = Rng::new(!seed);
+    let swarm = Swarm::new(&mut rng.fork());
+    let setting = Setting::new(&mut rng.fork());
+    run_in(seed, swarm, Some(setting), rng)
+}
+
 /// Runs a seed with a setting of one's own.
 #[must_use]
 pub fn run_with(seed: u64, swarm: Swarm, rng: Rng) -> Outcome {
+    run_in(seed, swarm, None, rng)
+}
+
+fn run_in(seed: u64, swarm: Swarm, setting: Option<Setting>, rng: Rng) -> Outcome {
     // An assertion of the core that fails is a finding like any other.
     let ran = catch_unwind(AssertUnwindSafe(|| {
-        let mut world = World::new(seed, swarm, rng);
+        let mut world = World::new(seed, swarm, setting, rng);
         live(&mut world);
         let violations = audit::judge(&mut world);
         Outcome { seed, trace: world.trace.value(), coverage: world.coverage, violations }
     }));
+    // What a run leaves, also one that panicked, must not meet the next.
+    runtime::clear();
     ran.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default();

@@ -2,15 +2,22 @@
 
 use std::time::{Duration, Instant};
 
-use crate::coverage::Coverage;
+use crate::coverage::{Agreement, Coverage};
 use crate::run::{self, Outcome};
 
 /// One seed in so many is run twice, to see that it is the same run.
-const AGAIN_EVERY: u64 = 100;
+fn again_every(agreement: Agreement) -> u64 {
+    match agreement {
+        Agreement::Ideal => 100,
+        Agreement::Openraft => 20,
+    }
+}
 
 /// What many runs came to.
 #[derive(Clone, Debug, Default)]
 pub struct Sweep {
+    /// What agreed on the log.
+    pub agreement: Agreement,
     /// Seeds run.
     pub seeds: u64,
     /// Seeds run twice.
@@ -28,14 +35,14 @@ pub struct Sweep {
 impl Sweep {
     /// Runs seeds from `first` on.
     #[must_use]
-    pub fn run(first: u64, seeds: u64, mut told: impl FnMut(&Outcome)) -> Self {
+    pub fn run(agreement: Agreement, first: u64, seeds: u64, mut told: impl FnMut(&Outcome)) -> Self {
         let began = Instant::now();
-        let mut sweep = Sweep::default();
+        let mut sweep = Sweep { agreement, ..Sweep::default() };
         for seed in first..first + seeds {
-            let outcome = run::run(seed);
-            if seed % AGAIN_EVERY == 0 {
+            let outcome = run::run_as(agreement, seed);
+            if seed % again_every(agreement) == 0 {
                 sweep.again += 1;
-                if run::run(seed).trace != outcome.trace {
+                if run::run_as(agreement, seed).trace != outcome.trace {
                     sweep.unequal.push(seed);
                 }
             }
@@ -59,7 +66,7 @@ impl Sweep {
             .map(|outcome| format!("seed {} broke {} promises", outcome.seed, outcome.violations.len()))
             .collect();
         problems.extend(self.unequal.iter().map(|seed| format!("seed {seed} was another run the second time")));
-        problems.extend(self.coverage.vacuous().into_iter().map(|why| format!("vacuous: {why}")));
+        problems.extend(self.coverage.vacuous(self.agreement).into_iter().map(|why| format!("vacuous: {why}")));
         problems
     }
 }

@@ -1,7 +1,7 @@
 //! The world of a run: everything there is, and everything that can happen.
 
 use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use checkers::history::{Event as Recorded, History};
@@ -22,6 +22,12 @@ use crate::log::Message;
 use crate::nemesis::Relief;
 use crate::net::{Address, Net};
 use crate::node::Node;
+use crate::openraft::cluster::{Cluster, Happening};
+use crate::openraft::frame::{Frame, Lane};
+use crate::openraft::lines;
+use crate::openraft::setting::Setting;
+use crate::openraft::trouble::Trouble;
+use crate::openraft::types::node_of;
 use crate::rng::Rng;
 use crate::swarm::{NODES, Swarm};
 use crate::worker::Worker;
@@ -36,6 +42,10 @@ pub enum Event {
     Node(usize, u32, NodeEvent),
     /// A datagram from another node reaches a node, whichever life it lives.
     Peer(usize, usize, Message),
+    /// What a replica sends reaches its node, over the connection with this number.
+    Frame(Lane, u64, Box<Frame>),
+    /// What a connection holds up is sent again: forth, or back.
+    Stuck(lines::Name, bool, u64),
     /// A call reaches a node.
     Call(usize, Box<Call>),
     /// A segment of a stream reaches its node.
@@ -52,6 +62,8 @@ pub enum Event {
     Worker(usize, u32, WorkerEvent),
     /// Something breaks.
     Fault,
+    /// Something breaks for replicas.
+    Trouble(Trouble),
     /// Something is mended.
     Relief(Relief),
 }
@@ -81,6 +93,8 @@ pub enum NodeEvent {
     HelloExpires(u64),
     /// It comes back after a crash.
     Start,
+    /// To its replica.
+    Raft(Happening),
 }
 
 /// What happens to a caller.
@@ -189,6 +203,8 @@ pub struct World {
     pub epoch: Micros,
     /// Replicas.
     pub nodes: Vec<Node>,
+    /// What agrees, when it is openraft; `None`: the log of [`crate::log`] does.
+    pub cluster: Option<Box<Cluster>>,
     /// Executors.
     pub workers: Vec<Worker>,
     /// Callers.
@@ -224,7 +240,7 @@ pub struct World {
 impl World {
     /// The world of a seed with a setting, at its beginning.
     #[must_use]
-    pub fn new(seed: u64, swarm: Swarm, mut rng: Rng) -> Self {
+    pub fn new(seed: u64, swarm: Swarm, setting: Option<Setting>, mut rng: Rng) -> Self {
         let weather = swarm.weather;
         let net = Net::new(weather, NODES + swarm.callers + swarm.workers, rng.fork());
         // A while before an hour ends, so that slots of every size are entered.
@@ -243,6 +259,7 @@ impl World {
             net,
             epoch,
             nodes,
+            cluster: setting.map(|setting| Box::new(Cluster::new(setting))),
             workers,
             callers,
             streams: BTreeMap::new(),
@@ -259,6 +276,10 @@ impl World {
             coverage: Coverage::default(),
             trace: Trace::default(),
         };
+        if world.cluster.is_some() {
+            let mut dice = world.rng.fork();
+            world.begin_processes(&mut dice);
+        }
         for node in 0..NODES {
             world.boot(node);
         }
@@ -270,6 +291,7 @@ impl World {
             world.queue.at(at, Event::Caller(caller, CallerEvent::Next));
         }
         world.plan_fault();
+        world.plan_trouble();
         world
     }
 
@@ -301,8 +323,10 @@ impl World {
             assert!(self.happened < EVENTS_MAX, "a run of {} events does not end", self.happened);
             self.trace.add(self.queue.now());
             self.happen(event);
+            self.settle();
         }
         self.queue.advance(end);
+        self.settle();
     }
 
     fn happen(&mut self, event: Event) {
@@ -326,6 +350,18 @@ impl World {
                     return self.queue.at(later, Event::Peer(from, to, message));
                 }
                 self.heard(to, from, message);
+            }
+            Event::Frame(lane, number, frame) => {
+                let (from, to) = (node_of(frame.from), node_of(frame.to));
+                self.trace.add(13 | (from as u64) << 8 | (to as u64) << 16 | number << 24);
+                if let Some(later) = self.asleep(to) {
+                    return self.queue.at(later, Event::Frame(lane, number, frame));
+                }
+                self.frame_arrives(lane, number, *frame);
+            }
+            Event::Stuck(name, back, number) => {
+                self.trace.add(14);
+                self.push_line(name, back, number);
             }
             Event::Call(node, call) => {
                 self.trace.add(3 | (node as u64) << 8 | call.number << 16);
@@ -367,6 +403,7 @@ impl World {
                 }
             }
             Event::Fault => self.fault(),
+            Event::Trouble(trouble) => self.trouble(trouble),
             Event::Relief(relief) => {
                 self.trace.add(10);
                 self.relieve(relief);
@@ -394,6 +431,7 @@ impl World {
             NodeEvent::Counted(wheel, split, counts) => self.counted(node, wheel, split, counts),
             NodeEvent::ReadsExpire => self.expire_reads(node),
             NodeEvent::HelloExpires(stream) => self.hello_expires(node, stream),
+            NodeEvent::Raft(what) => self.happens(node, what),
         }
     }
 
@@ -465,4 +503,4 @@ pub fn micros(duration: Duration) -> Micros {
 }
 
 /// Rows of a replica at a moment.
-pub type Rows = Rc<scheduler::memory::MemoryStore>;
+pub type Rows = Arc<scheduler::memory::MemoryStore>;

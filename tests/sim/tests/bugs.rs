@@ -3,49 +3,60 @@
 
 use scheduler::planted::Bug;
 use sim::bugs::{PLANTED, hunt};
+use sim::coverage::Agreement;
 
 /// What ten seconds of one core are good for.
 const SEEDS_MAX: u64 = 500;
 
-fn is_found(bug: Bug) {
-    let planted = PLANTED.iter().find(|planted| planted.bug == bug).expect("every mistake is listed");
+fn is_found(agreement: Agreement, bug: Bug) {
+    let listed = PLANTED.iter().find(|planted| (planted.agreement, planted.bug) == (agreement, bug));
+    let planted = listed.expect("every mistake is listed");
     let kill = hunt(planted, planted.near, |seeds| seeds < SEEDS_MAX);
     assert!(kill.is_some(), "{} survived {SEEDS_MAX} seeds", planted.name);
 }
 
 macro_rules! found {
-    ($($name:ident $bug:ident)+) => {
+    ($($name:ident $agreement:ident $bug:ident)+) => {
         $(
             #[test]
             fn $name() {
-                is_found(Bug::$bug);
+                is_found(Agreement::$agreement, Bug::$bug);
             }
         )+
 
         /// Red when a mistake is added and has no test.
         #[test]
         fn every_mistake_has_a_test() {
-            assert_eq!(Bug::ALL, [$(Bug::$bug),+]);
+            let tested = [$((Agreement::$agreement, Bug::$bug)),+];
+            assert_eq!(PLANTED.map(|planted| (planted.agreement, planted.bug)), tested);
         }
     };
 }
 
 found! {
-    acknowledges_before_sync AcknowledgesBeforeSync
-    commits_alone CommitsAlone
-    snapshot_forgets_ids SnapshotForgetsIds
-    rounds_to_seconds RoundsToSeconds
-    fires_after_due FiresAfterDue
-    wheel_drops_splits WheelDropsSplits
-    time_steps_back TimeStepsBack
-    cancels_fired CancelsFired
-    accepts_old_attempts AcceptsOldAttempts
-    reports_before_effect ReportsBeforeEffect
-    retries_with_new_request RetriesWithNewRequest
-    applies_local_time AppliesLocalTime
-    unstable_order UnstableOrder
-    reads_without_barrier ReadsWithoutBarrier
-    delivers_without_lease DeliversWithoutLease
-    raises_floor_too_far RaisesFloorTooFar
-    forgets_retry_lane ForgetsRetryLane
+    acknowledges_before_sync Ideal AcknowledgesBeforeSync
+    commits_alone Ideal CommitsAlone
+    snapshot_forgets_ids Ideal SnapshotForgetsIds
+    rounds_to_seconds Ideal RoundsToSeconds
+    fires_after_due Ideal FiresAfterDue
+    wheel_drops_splits Ideal WheelDropsSplits
+    time_steps_back Ideal TimeStepsBack
+    cancels_fired Ideal CancelsFired
+    accepts_old_attempts Ideal AcceptsOldAttempts
+    reports_before_effect Ideal ReportsBeforeEffect
+    retries_with_new_request Ideal RetriesWithNewRequest
+    applies_local_time Ideal AppliesLocalTime
+    unstable_order Ideal UnstableOrder
+    reads_without_barrier Ideal ReadsWithoutBarrier
+    delivers_without_lease Ideal DeliversWithoutLease
+    raises_floor_too_far Ideal RaisesFloorTooFar
+    forgets_retry_lane Ideal ForgetsRetryLane
+    leader_restore Openraft LeaderRestore
+    flush_reported_early Openraft FlushReportedEarly
+    vote_not_synced Openraft VoteNotSynced
+    trusts_after_hand_over Openraft TrustsAfterHandOver
+    lease_by_openraft Openraft LeaseByOpenraft
+    openraft_reads_without_barrier Openraft ReadsWithoutBarrier
+    openraft_snapshot_forgets_ids Openraft SnapshotForgetsIds
+    openraft_delivers_without_lease Openraft DeliversWithoutLease
 }

@@ -1,5 +1,6 @@
 //! Short sweeps, determinism, and seeds that once found something.
 
+use sim::coverage::Agreement;
 use sim::rng::Rng;
 use sim::run;
 use sim::swarm::Swarm;
@@ -8,7 +9,7 @@ use sim::sweep::Sweep;
 /// Every promise is kept, and enough is met to believe it.
 #[test]
 fn a_sweep_breaks_nothing_and_is_not_vacuous() {
-    let sweep = Sweep::run(1, 300, |_| ());
+    let sweep = Sweep::run(Agreement::Ideal, 1, 300, |_| ());
     assert_eq!(sweep.problems(), Vec::<String>::new(), "\n{}", sweep.coverage);
     assert_eq!((sweep.seeds, sweep.again), (300, 3));
     let (operations, faults) = (sweep.coverage.operations / sweep.seeds, sweep.coverage.faults / sweep.seeds);
@@ -32,7 +33,7 @@ fn the_same_seed_gives_the_same_run_to_the_byte() {
 fn an_idle_sweep_is_vacuous() {
     let outcome = run::run_with(7, Swarm::idle(), Rng::new(7));
     assert!(outcome.violations.is_empty(), "{:?}", outcome.violations);
-    let why = outcome.coverage.vacuous();
+    let why = outcome.coverage.vacuous(Agreement::Ideal);
     for needed in ["never met: faults", "never met: two_leaders", "never met: deliveries", "0 of 0 calls were answered"]
     {
         assert!(why.iter().any(|found| found == needed), "{needed} is missing in {why:?}");
@@ -42,9 +43,9 @@ fn an_idle_sweep_is_vacuous() {
 /// Red when most calls may fail.
 #[test]
 fn a_sweep_in_which_most_calls_fail_is_vacuous() {
-    let mut coverage = Sweep::run(1, 1, |_| ()).coverage;
+    let mut coverage = Sweep::run(Agreement::Ideal, 1, 1, |_| ()).coverage;
     coverage.answered = coverage.operations / 2 - 1;
-    assert!(coverage.vacuous().iter().any(|why| why.ends_with("calls were answered")));
+    assert!(coverage.vacuous(Agreement::Ideal).iter().any(|why| why.ends_with("calls were answered")));
 }
 
 fn keeps_every_promise(seed: u64) {
