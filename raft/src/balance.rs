@@ -81,6 +81,7 @@ pub(crate) async fn transfer(group: &GroupInner, to: u64) -> Result<(), ChangeEr
             "node {to} is not ready to lead: it lacks more than {LAG_MAX} entries, does not answer, or only just became a voter"
         )));
     }
+    group.handing_over.fetch_max(figures.vote.leader_id.term, Ordering::SeqCst);
     replica.raft.trigger().transfer_leader(target).await.map_err(|e| ChangeError::Unavailable(e.to_string()))?;
     let mut leadership = group.leadership.subscribe();
     let limit = group.timing.election_max * 2;

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::FutureExt;
@@ -222,7 +222,9 @@ impl<M: StateMachine> Group<M> {
     /// Followers are loyal for half of the longest election time-out; this trusts them for two thirds of that, so clocks may differ in
     /// speed by half.
     pub fn lease_valid(&self) -> bool {
-        self.since_quorum().is_some_and(|age| age < self.inner.timing.trust())
+        // Whoever it is handed to is elected whatever the others have promised this leader, which may not hear of it.
+        let handing_over = self.inner.handing_over.load(Ordering::SeqCst) >= self.inner.leadership.borrow().term;
+        !handing_over && self.since_quorum().is_some_and(|age| age < self.inner.timing.trust())
     }
 
     /// How long ago a majority still acknowledged this node as the leader, counted from when it was asked; `None` when it does not lead
@@ -272,6 +274,8 @@ pub(crate) struct GroupInner {
     pub(crate) leadership: watch::Sender<Leadership>,
     pub(crate) applied: watch::Sender<u64>,
     pub(crate) rebuilds: AtomicU64,
+    /// The newest term in which this node was told to hand leadership over, which it cannot take back.
+    pub(crate) handing_over: AtomicU64,
     /// Held by whoever changes the members.
     pub(crate) changing: tokio::sync::Mutex<()>,
 }
@@ -329,6 +333,7 @@ impl GroupInner {
             leadership: watch::Sender::default(),
             applied: watch::Sender::default(),
             rebuilds: AtomicU64::new(0),
+            handing_over: AtomicU64::new(0),
             changing: tokio::sync::Mutex::default(),
         }
     }
@@ -453,11 +458,10 @@ impl GroupInner {
             return None;
         }
         let config = metrics.membership_config.membership().get_joint_config();
-        if config.iter().all(|voters| voters.len() == 1 && voters.contains(&metrics.id)) {
-            // The majority is this node.
-            return Some(Duration::ZERO);
-        }
-        metrics.last_quorum_acked.as_ref().map(since)
+        let (term, now) = (metrics.vote.leader_id.term, Instant::now());
+        // Of every half of a joint membership; a missing one counts as never.
+        let at = config.iter().map(|voters| replica.acks.quorum_at(metrics.id, voters, term, now)).min()??;
+        Some(now.saturating_duration_since(at))
     }
 
     /// How far compaction is behind in the store here, if there is one.

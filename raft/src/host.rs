@@ -100,7 +100,13 @@ impl NodeInner {
         machine: Box<dyn Machine>,
     ) -> Result<Arc<Replica>, Error> {
         let me = lock(&rows.current).replica;
-        let network = Network { host: self.clone(), links: self.links.clone(), partition: group.partition, me };
+        let network = Network {
+            host: self.clone(),
+            links: self.links.clone(),
+            partition: group.partition,
+            me,
+            acks: Arc::default(),
+        };
         let log = self.log()?;
         let start = Start {
             partition: group.partition,

@@ -15,6 +15,7 @@
 //! - [`verify`]: what is wrong with a data directory that no node has open.
 //! - `purge`, `membership`, `balance`: what may leave the log, who belongs to a group, who leads it.
 
+mod acks;
 mod adapter;
 mod apply;
 mod balance;

@@ -11,6 +11,7 @@ use openraft::{Config as RaftConfig, Raft, RaftMetrics};
 use openraft_rt::WatchReceiver;
 use tokio::sync::watch;
 
+use crate::acks::Acks;
 use crate::adapter::{Adapter, FilterSlot, Rows};
 use crate::apply::{Applier, Failure, Machine};
 use crate::barrier::Barrier;
@@ -51,6 +52,7 @@ pub(crate) struct Replica {
     pub(crate) raft: Raft<TypeConfig, Adapter>,
     pub(crate) rows: Arc<Rows>,
     pub(crate) barrier: Barrier,
+    pub(crate) acks: Arc<Acks>,
     apply_thread: Mutex<Option<JoinHandle<()>>>,
     votes_from: Instant,
     willing: AtomicBool,
@@ -99,6 +101,7 @@ impl Replica {
             return Err(Error::Halt(halt));
         }
         let adapter = Adapter::new(rows.clone(), applier);
+        let acks = start.network.acks.clone();
         let raft =
             Raft::build(current.replica, start.raft_config, start.network, log, adapter).await.map_err(|fatal| {
                 match rows.progress.failure() {
@@ -118,6 +121,7 @@ impl Replica {
             raft,
             rows,
             barrier: Barrier::default(),
+            acks,
             apply_thread: Mutex::new(Some(thread)),
             votes_from,
             willing: AtomicBool::new(true),

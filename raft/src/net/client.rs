@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use futures::{FutureExt, Stream, StreamExt};
 use openraft::base::{BoxFuture, BoxStream};
@@ -17,6 +18,7 @@ use openraft::{OptionalSend, RPCTypes, RaftNetworkFactory, RaftNetworkV2};
 
 use super::link::{Conversation, Link, Links, Unreachable};
 use super::{APPEND_DEADLINE, Host, Lane};
+use crate::acks::Acks;
 use crate::adapter::SnapshotData;
 use crate::types::{CommittedLeaderId, Member, TypeConfig, Vote};
 use crate::wire::frame::Body;
@@ -33,6 +35,7 @@ pub(crate) struct Network {
     pub(crate) links: Arc<Links>,
     pub(crate) partition: u32,
     pub(crate) me: u64,
+    pub(crate) acks: Arc<Acks>,
 }
 
 impl Network {
@@ -42,6 +45,7 @@ impl Network {
             links: self.links.clone(),
             partition: self.partition,
             me: self.me,
+            acks: self.acks.clone(),
             target,
             address: node.peer_endpoint.clone(),
             appends: self.links.get(&node.peer_endpoint, appends),
@@ -73,6 +77,7 @@ pub(crate) struct Client {
     pub(super) links: Arc<Links>,
     pub(super) partition: u32,
     pub(super) me: u64,
+    acks: Arc<Acks>,
     pub(super) target: u64,
     pub(super) address: String,
     appends: Arc<Link>,
@@ -164,7 +169,7 @@ impl RaftNetworkV2<TypeConfig> for Client {
             let mut session: Option<Session> = None;
             let answers = input
                 .map(move |request| {
-                    let prev = request.prev_log_id;
+                    let (prev, term) = (request.prev_log_id, request.vote.leader_id.term);
                     let last = request.entries.last().map(|e| e.log_id).or(prev);
                     let begun = match &session {
                         Some(session) => Ok(session.conversation.clone()),
@@ -176,6 +181,7 @@ impl RaftNetworkV2<TypeConfig> for Client {
                     // Put in line here, where requests come in order; only the waiting is concurrent.
                     let answer = begun.and_then(|c| c.ask(self.frame(number, Body::Append(request.into()))));
                     let (host, me, target) = (self.host.clone(), self.me, self.target);
+                    let (acks, sent) = (self.acks.clone(), Instant::now());
                     async move {
                         let answer = answer.map_err(unreachable)?;
                         let frame = tokio::time::timeout(APPEND_DEADLINE, answer.get())
@@ -192,6 +198,9 @@ impl RaftNetworkV2<TypeConfig> for Client {
                         match accept(&*host, frame)? {
                             Body::Appended(answer) => {
                                 let answer: AppendEntriesResponse<TypeConfig> = answer.try_into().map_err(odd)?;
+                                if !matches!(answer, AppendEntriesResponse::HigherVote(_)) {
+                                    acks.note(target, term, sent);
+                                }
                                 if prev.is_none() && answer.is_conflict() {
                                     return Err(odd("a conflict with the beginning of the log"));
                                 }
@@ -317,6 +326,7 @@ mod tests {
             links: Arc::new(Links::new(introduction, Default::default())),
             partition: 0,
             me: 1,
+            acks: Arc::default(),
         };
         // Nobody listens on a port that was just given back.
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
