@@ -43,6 +43,10 @@ pub enum Bug {
     RaisesFloorTooFar,
     /// A new leader does not look into retry lanes until something new comes there.
     ForgetsRetryLane,
+    /// Apply looks at what its own build knows and not at the feature level in force.
+    GatesOnBuild,
+    /// A leader writes at the feature level of its own build, whatever the others know.
+    WritesOwnLevel,
     /// A leader that restarts goes on leading in its term, though what it had not synced is gone.
     LeaderRestore,
     /// The log tells Raft that entries are safe before they were synced.
@@ -57,7 +61,7 @@ pub enum Bug {
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Bug; 22] = [
+    pub const ALL: [Bug; 24] = [
         Bug::AcknowledgesBeforeSync,
         Bug::CommitsAlone,
         Bug::SnapshotForgetsIds,
@@ -75,6 +79,8 @@ impl Bug {
         Bug::DeliversWithoutLease,
         Bug::RaisesFloorTooFar,
         Bug::ForgetsRetryLane,
+        Bug::GatesOnBuild,
+        Bug::WritesOwnLevel,
         Bug::LeaderRestore,
         Bug::FlushReportedEarly,
         Bug::VoteNotSynced,

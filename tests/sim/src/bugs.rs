@@ -31,7 +31,7 @@ const SEARCH: &str = "linearizable by search";
 const CORE: &str = "core";
 
 /// Every mistake there is, and where it is looked for; some in both simulations.
-pub const PLANTED: [Planted; 25] = [
+pub const PLANTED: [Planted; 27] = [
     ideal(Bug::AcknowledgesBeforeSync, "acknowledges-before-sync", &[LOST, REPLICAS], 100),
     ideal(Bug::CommitsAlone, "commits-alone", &[LOST, REPLICAS], 1),
     ideal(Bug::SnapshotForgetsIds, "snapshot-forgets-ids", &[REPLICAS], 1),
@@ -49,6 +49,8 @@ pub const PLANTED: [Planted; 25] = [
     ideal(Bug::DeliversWithoutLease, "delivers-without-lease", &[FENCING], 120),
     ideal(Bug::RaisesFloorTooFar, "raises-floor-too-far", &[LOST, ACCOUNTED], 1),
     ideal(Bug::ForgetsRetryLane, "forgets-retry-lane", &[ACCOUNTED], 1),
+    ideal(Bug::GatesOnBuild, "gates-on-build", &[REPLICAS], 1),
+    ideal(Bug::WritesOwnLevel, "writes-own-level", &[CORE], 1),
     openraft(Bug::LeaderRestore, "leader-restore", &[CORE, LOST, REPLICAS], 1),
     openraft(Bug::FlushReportedEarly, "flush-reported-early", &[CORE], 1),
     openraft(Bug::VoteNotSynced, "vote-not-synced", &[CORE], 1),

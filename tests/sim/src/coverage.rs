@@ -137,6 +137,12 @@ counters! {
     searched: "required",
     /// Ids for which that was given up.
     undecided,
+    /// Nodes that were exchanged for a newer build.
+    builds_exchanged: "required",
+    /// Entries a leader wrote at a lower level than its build knows, because others were older.
+    levels_held_back: "required",
+    /// Replicas that went over to a higher level.
+    levels_raised: "required",
     /// Polls of tasks.
     polls,
     /// Proposals of which openraft could not say what became of them.

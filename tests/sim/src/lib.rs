@@ -35,6 +35,7 @@ pub mod swarm;
 pub mod sweep;
 #[path = "../../../api/server/src/time_rules.rs"]
 pub mod time_rules;
+pub mod upgrade;
 pub mod wire;
 pub mod worker;
 pub mod world;

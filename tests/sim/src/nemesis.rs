@@ -12,6 +12,8 @@ pub enum Relief {
     Link(usize, usize),
     /// A disk is as fast as before.
     Disk(usize),
+    /// A node is exchanged for one of a newer build.
+    NewBuild(usize),
 }
 
 impl World {
@@ -173,6 +175,7 @@ impl World {
         match relief {
             Relief::Link(from, to) => self.net.set_cut(from, to, false),
             Relief::Disk(node) => self.slow[node] = 0,
+            Relief::NewBuild(node) => self.exchange(node),
         }
     }
 

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use checkers::{attempts, replicas};
 use scheduler::command::{Entry as Decoded, Kind};
-use scheduler::domain::NoDomain;
 use scheduler::keys;
 use scheduler::machine::{Applied, Machine};
 use scheduler::memory::MemoryStore;
@@ -26,6 +25,7 @@ use crate::proposer::{Office, PendingRead, Submitted, Waiting};
 use crate::rng::Rng;
 use crate::swarm::Swarm;
 use crate::time_rules::Sample;
+use crate::upgrade::{self, Changed};
 use crate::world::{NodeEvent, Rows, World};
 
 /// Entries applied together at most.
@@ -59,8 +59,12 @@ pub struct Node {
     pub member: Member,
     /// Rows as applied.
     pub store: MemoryStore,
+    /// The feature level its build knows.
+    pub build: u32,
     /// What applies.
-    pub machine: Machine,
+    pub machine: Machine<Changed>,
+    /// What the builds of the others know, as they said.
+    pub levels: BTreeMap<usize, u32>,
     /// Index of the last entry applied.
     pub applied: u64,
     /// What survives.
@@ -98,7 +102,9 @@ impl Node {
             paused_until: 0,
             clock,
             member: Member::default(),
-            machine: Machine::new(NoDomain),
+            build: upgrade::OLD,
+            machine: machine_of(upgrade::OLD),
+            levels: BTreeMap::new(),
             applied: 0,
             checkpoint: Checkpoint { at: (0, 0), rows: Arc::new(store.clone()) },
             halted: None,
@@ -123,6 +129,11 @@ impl Node {
     }
 }
 
+/// The state machine of a build.
+fn machine_of(build: u32) -> Machine<Changed> {
+    Machine::of_build(Changed { build }, build)
+}
+
 fn empty_feed(store: &MemoryStore) -> Feed {
     // A store in memory answers.
     Feed::of(store).unwrap_or_else(|error| unreachable!("{error}"))
@@ -144,6 +155,7 @@ impl World {
             };
             node.feed = empty_feed(&node.store);
             node.wheel += 1;
+            node.machine = machine_of(node.build);
             if let Err(error) = node.machine.restored(&node.store) {
                 node.halted = Some(error.to_string());
                 return self.broke(format!("node {number} cannot start: {error}"));
@@ -175,6 +187,7 @@ impl World {
         node.paused_until = 0;
         node.member.leads = None;
         node.samples.clear();
+        node.levels.clear();
         node.hellos.clear();
         if self.cluster.is_some() {
             self.kill_replica(number, power_lost);
@@ -203,7 +216,9 @@ impl World {
                 // Half of a round trip is only about the way back.
                 let error = self.rng.below(4 * MS);
                 let wall = there.clock.wall(self.epoch, now.saturating_sub(error));
+                let level = there.build;
                 self.nodes[number].samples.insert(other as u64, Sample { wall, mono });
+                self.nodes[number].levels.insert(other, level);
             }
         }
         self.sampled(number);
@@ -251,13 +266,17 @@ impl World {
         planted::at_node(node.clock.wall(self.epoch, now), number as u64);
         let mut overlay = Overlay::new(&node.store);
         let mut all: Vec<(u64, Applied)> = Vec::new();
+        let mut raised = 0;
         for (index, term, payload) in part {
             self.committed.insert(*index, *term);
             let Some(payload) = payload else { continue };
+            let level = node.machine.level();
             let applied = node.machine.apply(*index, payload.clone(), &mut overlay).map_err(|halt| halt.to_string())?;
+            raised += u64::from(applied.level > level);
             all.push((*index, applied));
         }
         let writes = overlay.into_writes();
+        self.coverage.levels_raised += raised;
         if let [(index, _)] = all.as_slice() {
             let digest = digest::of_writes(&writes);
             self.trace.add(digest);
@@ -397,10 +416,10 @@ impl World {
     }
 }
 
-/// The entry of some commands at a moment.
+/// The entry of some commands at a moment, written at a feature level.
 #[must_use]
-pub fn entry(time: scheduler::time::Timestamp, commands: Vec<Kind>) -> Bytes {
+pub fn entry(time: scheduler::time::Timestamp, commands: Vec<Kind>, level: u32) -> Bytes {
     let commands = commands.into_iter().map(|kind| scheduler::command::Command { kind: Some(kind) }).collect();
-    let entry = Decoded { time: time.as_millis(), commands, level: scheduler::machine::FEATURE_LEVEL };
+    let entry = Decoded { time: time.as_millis(), commands, level };
     prost::Message::encode_to_vec(&entry).into()
 }

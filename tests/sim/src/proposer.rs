@@ -258,14 +258,15 @@ impl World {
     fn submit(&mut self, number: usize, batch: Vec<Waiting>) -> bool {
         let time = self.stamp(number);
         let now = self.now();
-        let (kinds, to): (Vec<Kind>, Vec<ReplyTo>) =
+        let (mut kinds, to): (Vec<Kind>, Vec<ReplyTo>) =
             batch.into_iter().map(|waiting| (waiting.kind, waiting.to)).unzip();
+        let level = self.write_at_level(number, &mut kinds);
         if let Some(office) = &mut self.nodes[number].office {
             office.newest = Some(now);
         }
         if self.cluster.is_some() {
             self.coverage.commands += kinds.len() as u64;
-            self.submit_to_replica(number, time, kinds, to);
+            self.submit_to_replica(number, node::entry(time, kinds, level), to);
             return true;
         }
         if !self.takes_proposals(number) {
@@ -277,7 +278,7 @@ impl World {
         }
         self.coverage.commands += kinds.len() as u64;
         let term = self.nodes[number].member.term;
-        let index = self.append(number, node::entry(time, kinds));
+        let index = self.append(number, node::entry(time, kinds, level));
         self.nodes[number].submitted.insert(index, Submitted { term, to });
         true
     }

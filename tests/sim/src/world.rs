@@ -205,6 +205,8 @@ pub struct World {
     pub nodes: Vec<Node>,
     /// What agrees, when it is openraft; `None`: the log of [`crate::log`] does.
     pub cluster: Option<Box<Cluster>>,
+    /// Nodes are exchanged on the way.
+    pub upgrades: bool,
     /// Executors.
     pub workers: Vec<Worker>,
     /// Callers.
@@ -259,6 +261,7 @@ impl World {
             net,
             epoch,
             nodes,
+            upgrades: false,
             cluster: setting.map(|setting| Box::new(Cluster::new(setting))),
             workers,
             callers,
@@ -283,6 +286,7 @@ impl World {
         for node in 0..NODES {
             world.boot(node);
         }
+        world.plan_upgrade(seed);
         for worker in 0..world.workers.len() {
             world.wake_worker(worker);
         }

@@ -51,6 +51,8 @@ found! {
     delivers_without_lease Ideal DeliversWithoutLease
     raises_floor_too_far Ideal RaisesFloorTooFar
     forgets_retry_lane Ideal ForgetsRetryLane
+    gates_on_build Ideal GatesOnBuild
+    writes_own_level Ideal WritesOwnLevel
     leader_restore Openraft LeaderRestore
     flush_reported_early Openraft FlushReportedEarly
     vote_not_synced Openraft VoteNotSynced

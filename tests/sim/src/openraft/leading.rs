@@ -1,9 +1,8 @@
 //! What a node makes of its replica's leadership: terms, proposals and reads, after the product's group and partition.
 
+use bytes::Bytes;
 use openraft_rt::{AsyncRuntime, WatchReceiver};
-use scheduler::command::Kind;
 use scheduler::planted::{self, Bug};
-use scheduler::time::Timestamp;
 
 use super::cluster::{Cluster, Happening, leads};
 use super::port::{Barrier, Leadership, Outcome};
@@ -13,7 +12,6 @@ use super::types::{Answers, node_of};
 use crate::digest::Trace;
 use crate::events::MS;
 use crate::log::Leading;
-use crate::node;
 use crate::proposer::{ReplyTo, Submitted};
 use crate::wire;
 use crate::world::{Call, NodeEvent, World};
@@ -151,8 +149,7 @@ impl World {
     }
 
     /// Hands an entry to the replica, which refuses it unless it leads in this very term.
-    pub fn submit_to_replica(&mut self, number: usize, time: Timestamp, kinds: Vec<Kind>, to: Vec<ReplyTo>) {
-        let payload = node::entry(time, kinds);
+    pub fn submit_to_replica(&mut self, number: usize, payload: Bytes, to: Vec<ReplyTo>) {
         let term = self.nodes[number].member.term;
         let Some(seat) = self.seat(number) else { return };
         seat.proposals_made += 1;
