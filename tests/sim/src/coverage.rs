@@ -118,7 +118,7 @@ counters! {
     /// Handlers dropped.
     aborted: "required",
     /// Reports about an older attempt than the newest.
-    superseded: "ideal",
+    superseded: "required",
     /// Triggers given up.
     dead_letters: "required",
     /// Merged successes proposed.
@@ -160,7 +160,7 @@ counters! {
     /// Snapshots offered to a replica that had what was in them.
     needless_snapshots,
     /// Snapshots that did not arrive.
-    transfers_broken,
+    transfers_broken: "openraft",
     /// Read barriers that did not pass.
     barriers_failed: "openraft",
     /// Voters that lost their power as they voted.

@@ -7,9 +7,9 @@ use sim::sweep::Sweep;
 /// Every promise and every rule of Raft is kept, and enough is met to believe it.
 #[test]
 fn a_sweep_breaks_nothing_and_is_not_vacuous() {
-    let sweep = Sweep::run(Agreement::Openraft, 1, 60, |_| ());
+    let sweep = Sweep::run(Agreement::Openraft, 1, 150, |_| ());
     assert_eq!(sweep.problems(), Vec::<String>::new(), "\n{}", sweep.coverage);
-    assert_eq!((sweep.seeds, sweep.again), (60, 3));
+    assert_eq!((sweep.seeds, sweep.again), (150, 7));
 }
 
 /// Red when anything looks at a clock, an address or the order of a hash map, openraft included.
