@@ -374,7 +374,11 @@ impl World {
         if changed.is_err() {
             // What was under way when the leader died may have been finished meanwhile, or be in its way for a moment.
             self.leader().await?;
-            caller.call(&ask).await.map_err(|problem| Error(format!("change of members: {problem}")))?;
+            match caller.call(&ask).await {
+                // An earlier try was carried out: there is nobody left to remove.
+                Err(problem) if problem.reason == "UNKNOWN_NODE" => {}
+                again => drop(again.map_err(|problem| Error(format!("change of members: {problem}")))?),
+            }
         }
         Ok(())
     }
