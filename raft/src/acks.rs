@@ -8,7 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::time::Instant;
 
+use openraft::RaftMetrics;
+
+use crate::group::leads;
 use crate::progress::lock;
+use crate::types::TypeConfig;
 
 /// What one replica was answered, in the newest term in which it was answered at all.
 #[derive(Debug, Default)]
@@ -27,8 +31,20 @@ impl Acks {
         }
     }
 
+    /// The moment at which a majority took the replica with these figures for the leader of its term; `None` when it does not lead, or was never
+    /// acknowledged.
+    pub(crate) fn quorum_of(&self, figures: &RaftMetrics<TypeConfig>, now: Instant) -> Option<Instant> {
+        if !leads(figures) {
+            return None;
+        }
+        let config = figures.membership_config.membership().get_joint_config();
+        let term = figures.vote.leader_id.term;
+        // Of every half of a joint membership; a missing one counts as never.
+        config.iter().map(|voters| self.quorum_at(figures.id, voters, term, now)).min()?
+    }
+
     /// The moment at which a majority of these took `me` for the leader of a term, `me` itself `now`.
-    pub(crate) fn quorum_at(&self, me: u64, voters: &BTreeSet<u64>, term: u64, now: Instant) -> Option<Instant> {
+    fn quorum_at(&self, me: u64, voters: &BTreeSet<u64>, term: u64, now: Instant) -> Option<Instant> {
         let acks = lock(&self.0);
         let of_term = acks.0 == term;
         let acked = |voter: &u64| if *voter == me { Some(now) } else { acks.1.get(voter).copied().filter(|_| of_term) };

@@ -1,17 +1,20 @@
 //! Read barriers: one confirmation by a majority serves everybody who asked before it began.
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use openraft::errors::{LinearizableReadError, RaftError};
 use openraft::{Raft, ReadPolicy};
+use openraft_rt::WatchReceiver;
 use tokio::sync::oneshot;
 
+use crate::acks::Acks;
 use crate::adapter::Adapter;
 use crate::error::ReadError;
 use crate::progress::lock;
 use crate::types::TypeConfig;
 
+type Refused = RaftError<TypeConfig, LinearizableReadError<TypeConfig>>;
 type Waiter = oneshot::Sender<Result<u64, ReadError>>;
 
 #[derive(Default)]
@@ -33,6 +36,7 @@ impl Barrier {
         &self,
         partition: u32,
         raft: &Raft<TypeConfig, Adapter>,
+        acks: &Arc<Acks>,
         deadline: Duration,
     ) -> Result<u64, ReadError> {
         let (tx, rx) = oneshot::channel();
@@ -43,13 +47,19 @@ impl Barrier {
         };
         if begin {
             // A task of its own: the caller may be dropped, the others still want their answer.
-            tokio::spawn(run(partition, self.queue.clone(), raft.clone(), deadline));
+            tokio::spawn(run(partition, self.queue.clone(), raft.clone(), acks.clone(), deadline));
         }
         rx.await.unwrap_or(Err(ReadError::ShuttingDown))
     }
 }
 
-async fn run(partition: u32, queue: Arc<Mutex<Queue>>, raft: Raft<TypeConfig, Adapter>, deadline: Duration) {
+async fn run(
+    partition: u32,
+    queue: Arc<Mutex<Queue>>,
+    raft: Raft<TypeConfig, Adapter>,
+    acks: Arc<Acks>,
+    deadline: Duration,
+) {
     loop {
         let waiters = {
             let mut queue = lock(&queue);
@@ -59,10 +69,10 @@ async fn run(partition: u32, queue: Arc<Mutex<Queue>>, raft: Raft<TypeConfig, Ad
             }
             std::mem::take(&mut queue.next)
         };
-        let confirmed = tokio::time::timeout(deadline, raft.ensure_linearizable(ReadPolicy::ReadIndex));
+        let confirmed = tokio::time::timeout(deadline, confirm(&raft, &acks));
         let outcome = match confirmed.await {
             Err(_) => Err(ReadError::NoQuorum),
-            Ok(Ok(read)) => Ok(read.log_id().index),
+            Ok(Ok(index)) => Ok(index),
             Ok(Err(RaftError::APIError(LinearizableReadError::QuorumNotEnough(_)))) => Err(ReadError::NoQuorum),
             Ok(Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(forward)))) => {
                 Err(crate::group::forwarded(forward).into())
@@ -72,6 +82,22 @@ async fn run(partition: u32, queue: Arc<Mutex<Queue>>, raft: Raft<TypeConfig, Ad
         crate::metrics::read_barrier(partition, outcome.is_ok());
         for waiter in waiters {
             let _ = waiter.send(outcome.clone());
+        }
+    }
+}
+
+/// A majority takes this replica for the leader, in answer to what was sent after the call.
+///
+/// openraft alone is not enough: it may count an answer from before for a question that never arrived (`acks`), and a leader that was cut off
+/// would read what another one has changed.
+async fn confirm(raft: &Raft<TypeConfig, Adapter>, acks: &Acks) -> Result<u64, Refused> {
+    let began = Instant::now();
+    loop {
+        let read = raft.ensure_linearizable(ReadPolicy::ReadIndex).await?;
+        let metrics = raft.metrics();
+        let at = acks.quorum_of(&metrics.borrow_watched(), Instant::now());
+        if at.is_some_and(|at| at >= began) {
+            return Ok(read.log_id().index);
         }
     }
 }

@@ -442,7 +442,7 @@ impl GroupInner {
             }
         }
         let deadline = self.timing.election_max * 2;
-        replica.barrier.pass(self.partition, &replica.raft, deadline).await
+        replica.barrier.pass(self.partition, &replica.raft, &replica.acks, deadline).await
     }
 
     /// openraft's figures; `None` while no replica serves.
@@ -453,14 +453,8 @@ impl GroupInner {
     fn since_quorum(&self) -> Option<Duration> {
         let replica = self.replica().ok()?;
         let metrics = replica.raft.metrics();
-        let metrics = metrics.borrow_watched();
-        if !leads(&metrics) {
-            return None;
-        }
-        let config = metrics.membership_config.membership().get_joint_config();
-        let (term, now) = (metrics.vote.leader_id.term, Instant::now());
-        // Of every half of a joint membership; a missing one counts as never.
-        let at = config.iter().map(|voters| replica.acks.quorum_at(metrics.id, voters, term, now)).min()??;
+        let now = Instant::now();
+        let at = replica.acks.quorum_of(&metrics.borrow_watched(), now)?;
         Some(now.saturating_duration_since(at))
     }
 

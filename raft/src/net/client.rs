@@ -178,10 +178,11 @@ impl RaftNetworkV2<TypeConfig> for Client {
                             session = Some(Session { conversation: conversation.clone(), end });
                         }),
                     };
+                    // Before it is on its way: had this process stood still in between, the lease would begin after the promise.
+                    let (acks, sent) = (self.acks.clone(), Instant::now());
                     // Put in line here, where requests come in order; only the waiting is concurrent.
                     let answer = begun.and_then(|c| c.ask(self.frame(number, Body::Append(request.into()))));
                     let (host, me, target) = (self.host.clone(), self.me, self.target);
-                    let (acks, sent) = (self.acks.clone(), Instant::now());
                     async move {
                         let answer = answer.map_err(unreachable)?;
                         let frame = tokio::time::timeout(APPEND_DEADLINE, answer.get())

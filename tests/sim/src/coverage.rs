@@ -163,6 +163,8 @@ counters! {
     transfers_broken: "openraft",
     /// Read barriers that did not pass.
     barriers_failed: "openraft",
+    /// Read barriers that openraft let pass on an answer from before.
+    barriers_repeated: "openraft",
     /// Voters that lost their power as they voted.
     voters_cut: "openraft",
     /// Followers that restarted while another one wanted to be elected.

@@ -368,6 +368,7 @@ impl World {
             Met::NeedlessSnapshot => coverage.needless_snapshots += 1,
             Met::BrokenTransfer => coverage.transfers_broken += 1,
             Met::BarrierFailed => coverage.barriers_failed += 1,
+            Met::BarrierRepeated => coverage.barriers_repeated += 1,
             Met::NoQuorum => {}
         }
     }

@@ -28,17 +28,12 @@ impl Cluster {
         if over && !planted::is(Bug::TrustsAfterHandOver) {
             return false;
         }
-        let term = figures.vote.leader_id.term;
         let acked = if planted::is(Bug::LeaseByOpenraft) {
-            figures.last_quorum_acked.as_ref().map(|at| at.into_inner())
+            figures.last_quorum_acked.as_ref().map(|at| at.into_inner()).filter(|_| leads(&figures))
         } else {
-            let config = figures.membership_config.membership().get_joint_config();
             let now = runtime::within(node, <runtime::Instant as openraft_rt::Instant>::now);
-            let voters = config.iter().map(|voters| voters.iter().copied().collect::<Vec<u64>>());
-            let port = &self.seats[node].port;
-            voters.map(|voters| port.quorum_at(figures.id, &voters, term, now)).min().flatten()
+            self.seats[node].port.quorum_of(&figures, now)
         };
-        let acked = acked.filter(|_| leads(&figures));
         acked.is_some_and(|at| runtime::since(node, at) < self.setting.timing.trust())
     }
 }

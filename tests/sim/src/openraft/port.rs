@@ -8,10 +8,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use openraft::RaftMetrics;
 use openraft::storage::EntryResponder;
 use scheduler::memory::MemoryStore;
 use tokio::sync::oneshot;
 
+use super::cluster::leads;
 use super::frame::{Body, Frame, Lane};
 use super::runtime::Instant;
 use super::types::{Mark, SnapshotMeta, TypeConfig};
@@ -119,6 +121,8 @@ pub enum Met {
     BrokenTransfer,
     /// A read barrier that did not pass.
     BarrierFailed,
+    /// openraft let a read barrier pass, and no answer to what was sent since had arrived.
+    BarrierRepeated,
     /// A proposal that the leader refused for want of a majority.
     NoQuorum,
 }
@@ -266,9 +270,18 @@ impl Port {
         }
     }
 
-    /// Since when, for certain, a majority of these takes this node for the leader in a term; the node itself does now.
+    /// Since when, for certain, a majority takes the replica with these figures for the leader of its term; itself does now.
     #[must_use]
-    pub fn quorum_at(&self, me: u64, voters: &[u64], term: u64, now: Instant) -> Option<Instant> {
+    pub fn quorum_of(&self, figures: &RaftMetrics<TypeConfig>, now: Instant) -> Option<Instant> {
+        if !leads(figures) {
+            return None;
+        }
+        let config = figures.membership_config.membership().get_joint_config();
+        let voters = config.iter().map(|voters| voters.iter().copied().collect::<Vec<u64>>());
+        voters.map(|voters| self.quorum_at(figures.id, &voters, figures.vote.leader_id.term, now)).min().flatten()
+    }
+
+    fn quorum_at(&self, me: u64, voters: &[u64], term: u64, now: Instant) -> Option<Instant> {
         let inner = self.lock();
         let acked = |voter: &u64| if *voter == me { Some(now) } else { inner.acked.1.get(voter).copied() };
         let mut at: Vec<Option<Instant>> = voters.iter().map(acked).collect();
