@@ -5,11 +5,11 @@ use std::ops::ControlFlow;
 
 use bytes::Bytes;
 
-use crate::command::{Cancel, Schedule};
+use crate::command::{Cancel, Reschedule, Schedule};
 use crate::keys;
 use crate::lane::Generation;
 use crate::machine::{Step, Stop};
-use crate::reply::{Refusal, Reply};
+use crate::reply::{Effect, Refusal, Reply};
 use crate::store::{Read, StoreError};
 use crate::time::Timestamp;
 
@@ -19,6 +19,17 @@ use crate::time::Timestamp;
 pub trait Domain: Send + Sync + 'static {
     /// Applies a command and answers it in the domain's own schema. When it fails, nothing it did remains.
     fn apply(&self, cx: &mut DomainContext<'_, '_, '_>, namespace: &str, body: &Bytes) -> Result<Bytes, DomainError>;
+
+    /// A trigger has just become a dead letter, in the same step: nobody will do what it was for unless the domain sees
+    /// to it. Called for every trigger, the domain's own or not.
+    ///
+    /// # Errors
+    ///
+    /// Only [`DomainError::Halt`]: that a trigger was given up is a fact, and not for a domain to refuse. A refusal halts too.
+    fn dead_lettered(&self, cx: &mut DomainContext<'_, '_, '_>, namespace: &str, id: &str) -> Result<(), DomainError> {
+        let _ = (cx, namespace, id);
+        Ok(())
+    }
 }
 
 /// Why a domain did not apply a command.
@@ -108,12 +119,24 @@ impl<'c, 's, 'o> DomainContext<'c, 's, 'o> {
         Ok(())
     }
 
+    /// Adds to a counter of the domains: an `i64` in little-endian bytes, zero when absent ([`crate::overlay::decode_counter`]).
+    pub fn add(&mut self, key: &[u8], delta: i64) -> Result<(), DomainError> {
+        own(key)?;
+        self.step.overlay.add(key, delta);
+        Ok(())
+    }
+
+    /// Tells watchers that a record of the domains changed. `id` is theirs to choose, and cannot be that of a trigger when it holds a
+    /// space.
+    pub fn changed(&mut self, namespace: &str, id: &str) {
+        self.step.effect(Effect::Changed { namespace: namespace.to_owned(), id: id.to_owned() });
+    }
+
     /// Schedules a trigger, by the rules of the command.
     pub fn schedule(&mut self, command: Schedule) -> Result<Result<Reply, Refusal>, DomainError> {
         let hash = keys::IdHash::of(&command.namespace, &command.id);
         if !self.step.take_place() {
-            let field = "entry";
-            return Ok(Err(Refusal::Invalid { field, expected: "fewer triggers scheduled by business commands" }));
+            return Ok(Err(no_place()));
         }
         answer(self.step.schedule(command, hash))
     }
@@ -122,6 +145,18 @@ impl<'c, 's, 'o> DomainContext<'c, 's, 'o> {
     pub fn cancel(&mut self, command: Cancel) -> Result<Result<Reply, Refusal>, DomainError> {
         answer(self.step.cancel(command))
     }
+
+    /// Moves a trigger, by the rules of the command.
+    pub fn reschedule(&mut self, command: Reschedule) -> Result<Result<Reply, Refusal>, DomainError> {
+        if !self.step.take_place() {
+            return Ok(Err(no_place()));
+        }
+        answer(self.step.reschedule(command))
+    }
+}
+
+fn no_place() -> Refusal {
+    Refusal::Invalid { field: "entry", expected: "fewer triggers scheduled by business commands" }
 }
 
 /// Refuses keys of the scheduler's own tables.

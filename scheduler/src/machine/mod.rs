@@ -17,14 +17,14 @@ mod topic;
 use bytes::Bytes;
 use prost::Message;
 
-use crate::command::{Command, Entry, Kind};
+use crate::command::{Command, Entry, Kind, Report};
 use crate::domain::{Domain, DomainContext, DomainError, NoDomain};
 use crate::keys::{self, IdHash};
 use crate::lane::Generation;
 use crate::overlay::Overlay;
 use crate::planted;
 use crate::record::{Meta, encode_fired};
-use crate::reply::{Effect, Refusal, Reply};
+use crate::reply::{Effect, Outcome, Refusal, Reply};
 use crate::store::{Read, StoreError};
 use crate::time::{Delay, Timestamp};
 use crate::topics::Topics;
@@ -292,11 +292,23 @@ fn run(domain: &dyn Domain, step: &mut Step<'_, '_>, kind: Kind, hash: Option<Id
             }
             Ok(reply)
         }
-        Kind::Retry(command) => step.retry(command),
-        Kind::Fail(command) => step.fail(command),
+        Kind::Retry(command) => {
+            let of = named(command.report.as_ref());
+            let reply = step.retry(command)?;
+            given_up(domain, step, of, reply)
+        }
+        Kind::Fail(command) => {
+            let of = named(command.report.as_ref());
+            let reply = step.fail(command)?;
+            given_up(domain, step, of, reply)
+        }
         Kind::CompleteRun(command) => step.complete_run(&command),
         Kind::Release(command) => step.release_lane(command),
-        Kind::SkipLate(command) => step.skip_late(command),
+        Kind::SkipLate(command) => {
+            let of = Some((command.namespace.clone(), command.id.clone()));
+            let reply = step.skip_late(command)?;
+            given_up(domain, step, of, reply)
+        }
         Kind::SetTopic(command) => step.set_topic(command),
         Kind::Requeue(command) => step.requeue(command),
         Kind::Drop(command) => step.drop_dead(command),
@@ -306,6 +318,31 @@ fn run(domain: &dyn Domain, step: &mut Step<'_, '_>, kind: Kind, hash: Option<Id
             Ok(Reply::Business(body))
         }
     }
+}
+
+/// The trigger a report is about.
+fn named(report: Option<&Report>) -> Option<(String, String)> {
+    report.map(|report| (report.namespace.clone(), report.id.clone()))
+}
+
+/// Tells the domain when a command made a dead letter.
+fn given_up(
+    domain: &dyn Domain,
+    step: &mut Step<'_, '_>,
+    of: Option<(String, String)>,
+    reply: Reply,
+) -> Result<Reply, Stop> {
+    let receipt = match &reply {
+        Reply::Decided(receipt) | Reply::Ended(receipt) => receipt,
+        _ => return Ok(reply),
+    };
+    if let (Some((namespace, id)), Outcome::DeadLettered) = (of, receipt.outcome) {
+        domain.dead_lettered(&mut DomainContext::new(step), &namespace, &id).map_err(|error| match error {
+            DomainError::Refused(_) => Stop::Halt(format!("a domain refused that {id} is a dead letter")),
+            DomainError::Halt(reason) => Stop::Halt(reason),
+        })?;
+    }
+    Ok(reply)
 }
 
 fn apply_business(domain: &dyn Domain, step: &mut Step<'_, '_>, namespace: &str, body: &Bytes) -> Result<Bytes, Stop> {

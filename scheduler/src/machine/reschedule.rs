@@ -16,7 +16,7 @@ use super::{Step, Stop, check};
 
 impl Step<'_, '_> {
     /// Moves a trigger that has not fired.
-    pub(super) fn reschedule(&mut self, command: Reschedule) -> Result<Reply, Stop> {
+    pub(crate) fn reschedule(&mut self, command: Reschedule) -> Result<Reply, Stop> {
         let when = check::when(command.when)?;
         check::local(command.local.as_ref())?;
         self.move_unfired(

@@ -104,7 +104,7 @@ impl<'s, 'o> Step<'s, 'o> {
         self.overlay.release(savepoint.overlay);
     }
 
-    pub(super) fn effect(&mut self, effect: Effect) {
+    pub(crate) fn effect(&mut self, effect: Effect) {
         self.effects.push(effect);
     }
 
