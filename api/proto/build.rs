@@ -9,6 +9,11 @@ const FILES: &[&str] = &[
     "bosingak/v1/topic.proto",
     "bosingak/v1/dead_letter.proto",
     "bosingak/admin/v1/cluster.proto",
+    "bosingak/product/v1/product.proto",
+    "bosingak/payment/v1/payment.proto",
+    "bosingak/gift/v1/party.proto",
+    "bosingak/gift/v1/gift.proto",
+    "bosingak/notification/v1/notification.proto",
 ];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

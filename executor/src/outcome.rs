@@ -13,6 +13,9 @@ const ERROR_CHARS_MAX: usize = 1_024;
 pub enum Outcome {
     /// Done; the trigger is completed.
     Success,
+    /// Done, and this came of it: a message of the business services, applied in the same step as the completion. When it is refused,
+    /// the trigger is delivered again.
+    Result(prost_types::Any),
     /// Not done this time: again after the policy's backoff, or after `after` when given, until attempts are used up.
     Retry {
         /// For a human: 1,024 characters are kept.
@@ -44,7 +47,8 @@ impl Outcome {
             None => error,
         };
         match self {
-            Outcome::Success => delivery_outcome::Outcome::Success(Success {}),
+            Outcome::Success => delivery_outcome::Outcome::Success(Success { result: None }),
+            Outcome::Result(result) => delivery_outcome::Outcome::Success(Success { result: Some(result) }),
             Outcome::Retry { error, after } => delivery_outcome::Outcome::Retry(Failure {
                 error: cut(error),
                 retry_after: after.and_then(|after| after.try_into().ok()),

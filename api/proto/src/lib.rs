@@ -23,6 +23,38 @@ pub mod admin {
     }
 }
 
+/// What can be given.
+pub mod product {
+    /// Products.
+    pub mod v1 {
+        tonic::include_proto!("bosingak.product.v1");
+    }
+}
+
+/// What it costs.
+pub mod payment {
+    /// Payments and reconciliation.
+    pub mod v1 {
+        tonic::include_proto!("bosingak.payment.v1");
+    }
+}
+
+/// Gifts.
+pub mod gift {
+    /// Reserved, sent, received, used.
+    pub mod v1 {
+        tonic::include_proto!("bosingak.gift.v1");
+    }
+}
+
+/// What people are told.
+pub mod notification {
+    /// News about gifts.
+    pub mod v1 {
+        tonic::include_proto!("bosingak.notification.v1");
+    }
+}
+
 /// The encoded `FileDescriptorSet` of all files, for reflection and for JSON.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 

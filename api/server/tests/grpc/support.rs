@@ -169,7 +169,7 @@ pub async fn until<T>(mut ask: impl AsyncFnMut() -> Option<T>) -> T {
 }
 
 pub fn success(delivery: &v1::Delivery) -> v1::DeliveryOutcome {
-    outcome(delivery, v1::delivery_outcome::Outcome::Success(v1::Success {}))
+    outcome(delivery, v1::delivery_outcome::Outcome::Success(v1::Success::default()))
 }
 
 pub fn outcome(delivery: &v1::Delivery, outcome: v1::delivery_outcome::Outcome) -> v1::DeliveryOutcome {

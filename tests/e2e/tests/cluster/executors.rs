@@ -102,7 +102,7 @@ async fn polling_and_completing_by_single_calls() {
                         id: delivery.id,
                         generation: delivery.generation,
                         token: delivery.token,
-                        outcome: Some(v1::delivery_outcome::Outcome::Success(v1::Success {})),
+                        outcome: Some(v1::delivery_outcome::Outcome::Success(v1::Success::default())),
                         sequence,
                         partition: delivery.partition,
                         attempt: delivery.attempt,

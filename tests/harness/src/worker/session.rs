@@ -269,7 +269,7 @@ fn said(act: &Act) -> (Report, Option<v1::delivery_outcome::Outcome>) {
         retry_after: retry_after.map(clock::duration),
     };
     match act {
-        Act::Succeed => (Report::Success, Some(Outcome::Success(v1::Success {}))),
+        Act::Succeed => (Report::Success, Some(Outcome::Success(v1::Success::default()))),
         Act::Retry(after) => (Report::Retry, Some(Outcome::Retry(failure(*after)))),
         Act::Fail => (Report::Fail, Some(Outcome::Fail(failure(None)))),
         Act::Hold => (Report::Success, None),
