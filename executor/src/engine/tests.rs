@@ -131,7 +131,7 @@ fn sent(request: &WorkRequest) -> String {
         Message::Outcomes(report) => {
             let outcomes = report.outcomes.iter().map(|o| {
                 let kind = match &o.outcome {
-                    Some(delivery_outcome::Outcome::Success(Success { result: None })) => "success".to_owned(),
+                    Some(delivery_outcome::Outcome::Success(_)) => "success".to_owned(),
                     Some(delivery_outcome::Outcome::Retry(f)) => format!("retry({})", f.error),
                     Some(delivery_outcome::Outcome::Fail(f)) => format!("fail({})", f.error),
                     None => "nothing".to_owned(),
