@@ -1,7 +1,7 @@
 //! The engine by scripts: what is told, and what it says.
 
 use super::*;
-use proto::v1::{FencingToken, Success};
+use proto::v1::FencingToken;
 
 const MS: Duration = Duration::from_millis(1);
 const S: Duration = Duration::from_secs(1);
