@@ -51,9 +51,9 @@ pub fn is_own(topic: &Topic) -> bool {
     topic.namespace == NAMESPACE && topic.name == TOPIC
 }
 
-/// Whether a session of a dispatcher is the canaries'.
+/// Whether a session of a dispatcher is the server's own: the canaries', or that of internal triggers.
 pub fn is_session(session: &SessionStatus) -> bool {
-    *session.executor == *EXECUTOR
+    session.executor.starts_with(crate::validate::RESERVED)
 }
 
 /// What this node knows of the canary of a partition.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::clock::Clock;
 use crate::config::{Config, MemberAddress, Origin, Values};
 use crate::node::{Listeners, Node, Server};
+use crate::vault::Vault;
 
 /// What `bosingakd dev` was asked for.
 #[derive(Clone, Debug)]
@@ -46,6 +47,13 @@ impl Cluster {
             values.set("node.data", options.data.join(format!("node-{node}")).display().to_string(), Origin::Flag);
             for (key, offset) in [("listen.client", 0), ("listen.peers", 1), ("listen.admin", 2)] {
                 values.set(key, format!("127.0.0.1:{}", port(offset)), Origin::Flag);
+            }
+            if values.text("gift.key_file")?.is_empty() {
+                // One key for all, made by the first node that starts.
+                std::fs::create_dir_all(&options.data)?;
+                let key = options.data.join("gift.key");
+                Vault::open(&key, true)?;
+                values.set("gift.key_file", key.display().to_string(), Origin::Flag);
             }
             let config = Config::check(&values)?;
             let bound = Listeners::bind(&config).await?;

@@ -18,6 +18,26 @@ pub enum Error {
         /// Why.
         refusal: Refusal,
     },
+    /// A business domain refused: the same on every replica, nothing changed.
+    #[error("{refusal}")]
+    Domain {
+        /// Where.
+        partition: u32,
+        /// Why.
+        refusal: domain::Refusal,
+    },
+    /// The payment provider could not be reached. Nothing was asked of it, and nothing is left of the reservation.
+    #[error("the payment provider cannot be reached; nothing was reserved")]
+    PaymentNotReached {
+        /// Where.
+        partition: u32,
+    },
+    /// This node lacks an option that the call needs.
+    #[error("{what} is not set on this node")]
+    NotConfigured {
+        /// Which.
+        what: &'static str,
+    },
     /// There is no such topic.
     #[error("topic {topic:?} does not exist in namespace {namespace:?}")]
     NoSuchTopic {
@@ -124,10 +144,13 @@ impl Error {
             | Error::OutcomeUnknown { .. }
             | Error::ClockHeld { .. }
             | Error::MembershipBusy { .. }
+            | Error::PaymentNotReached { .. }
             | Error::ShuttingDown => true,
             Error::Passed(status) => status.code() == tonic::Code::Unavailable,
             Error::Invalid(_)
             | Error::Refused { .. }
+            | Error::Domain { .. }
+            | Error::NotConfigured { .. }
             | Error::NoSuchTopic { .. }
             | Error::StaleCursor
             | Error::ClockNotVirtual

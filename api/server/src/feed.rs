@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::canary;
 use crate::machine::Rows;
+use crate::records::Records;
 use crate::recount::{Recount, Recounter};
 
 /// Changes kept for watches that resume.
@@ -83,6 +84,7 @@ pub struct Feed {
     partition: u32,
     inner: Mutex<Inner>,
     progress: watch::Sender<Progress>,
+    records: Records,
     recounter: Recounter,
 }
 
@@ -127,6 +129,7 @@ impl Feed {
                 changes_after: 0,
             }),
             progress: watch::Sender::default(),
+            records: Records::default(),
             recounter,
         })
     }
@@ -139,6 +142,11 @@ impl Feed {
     /// How far the replica has come. Told again, unchanged, when [`Feed::next_entry`] may have another answer.
     pub fn progress(&self) -> watch::Receiver<Progress> {
         self.progress.subscribe()
+    }
+
+    /// Who waits for records of the business domains.
+    pub fn records(&self) -> &Records {
+        &self.records
     }
 
     /// Entries are being applied: the store may be ahead of what was published.
@@ -172,6 +180,15 @@ impl Feed {
             let topics: Vec<Topic> = topics.iter().cloned().collect();
             released = released_since(&inner.topics, &topics, before);
             inner.topics = Arc::new(topics);
+        }
+        for one in applied.iter() {
+            for effect in &one.effects {
+                if let Effect::Changed { namespace, id } = effect
+                    && id.contains(' ')
+                {
+                    self.records.changed(namespace, id, one.index);
+                }
+            }
         }
         let fed: Vec<Fed> = applied.drain(..).map(|one| inner.take_in(one)).collect();
         for (lane, after) in released {
@@ -336,7 +353,8 @@ impl Inner {
                 {
                     self.wheel.remove(*lane, position.due);
                 }
-                Effect::Changed { namespace, id } => {
+                // Records of the business domains are told on their own.
+                Effect::Changed { namespace, id } if !id.contains(' ') => {
                     let what = Changed::Trigger { namespace: namespace.clone(), id: id.clone() };
                     self.changed(Change { index: applied.index, what });
                 }

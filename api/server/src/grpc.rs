@@ -5,6 +5,10 @@ use std::time::Duration;
 use client::gathered::Gathered;
 use futures::StreamExt;
 use proto::admin::v1::cluster_service_server::ClusterServiceServer;
+use proto::gift::v1::gift_delivery_service_server::GiftDeliveryServiceServer;
+use proto::gift::v1::gift_service_server::GiftServiceServer;
+use proto::payment::v1::payment_service_server::PaymentServiceServer;
+use proto::product::v1::product_service_server::ProductServiceServer;
 use proto::v1::dead_letter_service_server::DeadLetterServiceServer;
 use proto::v1::executor_service_server::ExecutorServiceServer;
 use proto::v1::scheduler_service_server::SchedulerServiceServer;
@@ -56,6 +60,10 @@ pub async fn serve(node: Node, listener: TcpListener, closing: CancellationToken
         .add_service(ExecutorServiceServer::new(services.clone()).max_decoding_message_size(size))
         .add_service(TopicServiceServer::new(services.clone()))
         .add_service(DeadLetterServiceServer::new(services.clone()))
+        .add_service(ProductServiceServer::new(services.clone()))
+        .add_service(GiftServiceServer::new(services.clone()))
+        .add_service(GiftDeliveryServiceServer::new(services.clone()))
+        .add_service(PaymentServiceServer::new(services.clone()))
         .add_service(ClusterServiceServer::new(services));
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     // Answers that are ready together leave together.

@@ -2,6 +2,7 @@
 
 pub mod admin;
 pub mod backlog;
+pub mod business;
 pub mod canary;
 pub mod clock;
 pub mod config;
@@ -15,7 +16,9 @@ pub mod forward;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod gift;
 pub mod grpc;
+pub mod internal;
 pub mod late;
 pub mod lateness;
 pub mod leader_clock;
@@ -25,9 +28,13 @@ pub mod logs;
 pub mod machine;
 pub mod metrics;
 pub mod node;
+pub mod pages;
 pub mod partition;
+pub mod payment;
 pub mod peers;
+pub mod product;
 pub mod proposer;
+pub mod records;
 pub mod recount;
 pub mod routing;
 pub mod rows;
@@ -37,4 +44,5 @@ pub mod status;
 mod text;
 pub mod time_rules;
 pub mod validate;
+pub mod vault;
 pub mod verify;

@@ -213,7 +213,8 @@ impl Zones {
         })
     }
 
-    fn zone(&self, given: &str) -> Result<(String, TimeZone), Error> {
+    /// A zone by its name, and its canonical name.
+    pub(crate) fn zone(&self, given: &str) -> Result<(String, TimeZone), Error> {
         let canonical =
             ALIASES.iter().find(|(alias, _)| alias.eq_ignore_ascii_case(given)).map_or(given, |(_, name)| name);
         let found = self.db.get(canonical).ok().and_then(|zone| Some((zone.iana_name()?.to_string(), zone)));

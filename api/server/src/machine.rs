@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, RwLock};
 
 use bytes::Bytes;
+use domain::Domains;
 use raft::{Batch, Committed, CompactionFilter, Halt};
 use scheduler::machine::{Applied, Machine};
 use scheduler::overlay::Overlay;
@@ -26,7 +27,7 @@ pub struct Answers {
 
 /// One partition's state machine.
 pub struct Adapter {
-    machine: Machine,
+    machine: Machine<Domains>,
     feed: Arc<Feed>,
     marks: Arc<RwLock<Marks>>,
     /// Applied and not yet readable.
@@ -37,7 +38,7 @@ impl Adapter {
     /// A state machine that tells `feed` what it applied.
     pub fn new(feed: Arc<Feed>) -> Adapter {
         Adapter {
-            machine: Machine::new(scheduler::domain::NoDomain),
+            machine: Machine::new(Domains),
             feed,
             marks: Arc::new(RwLock::new(Marks::default())),
             unpublished: Vec::new(),

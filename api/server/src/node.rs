@@ -16,12 +16,14 @@ use crate::disk::DiskGuard;
 use crate::error::Error;
 use crate::feed::Feed;
 use crate::forward::Forwarder;
+use crate::gift::{Directory, Setting};
 use crate::late::LateTriggers;
 use crate::levels::{self, Levels};
 use crate::local_time::Zones;
 use crate::machine::Adapter;
 use crate::partition::Partition;
 use crate::recount::Recounter;
+use crate::vault::Vault;
 use crate::{admin, canary, grpc, peers, routing, services};
 
 /// How often figures that nobody pushes are collected.
@@ -93,6 +95,7 @@ struct Shared {
     disk: DiskGuard,
     late: LateTriggers,
     levels: Levels,
+    gifts: Option<Setting>,
     draining: AtomicBool,
     stopping: CancellationToken,
     /// Nodes of the same process, this one among them: they share a virtual clock.
@@ -149,6 +152,20 @@ impl Node {
     pub fn partition_of(&self, namespace: &str, id: &str) -> &Partition {
         let number = routing::partition(namespace, id, self.0.config.partitions);
         &self.0.partitions[number as usize]
+    }
+
+    /// The partition of a slot.
+    ///
+    /// # Panics
+    ///
+    /// Never: whatever the slot, the partition is one of them.
+    pub fn partition_of_slot(&self, slot: u16) -> &Partition {
+        &self.0.partitions[usize::from(slot) % self.0.partitions.len()]
+    }
+
+    /// What gifts need; `None` when this node was not told.
+    pub fn gifts(&self) -> Option<&Setting> {
+        self.0.gifts.as_ref()
     }
 
     /// A partition by its number.
@@ -297,6 +314,14 @@ impl Server {
             })
             .collect();
         raft.set_call_handler(peers::Answerer::new(clock.clone(), partitions.clone()));
+        let gifts = match &config.gift_key_file {
+            Some(key_file) => Some(Setting {
+                vault: Vault::open(key_file, config.members.len() <= 1)?,
+                link_base: config.gift_link_base.clone(),
+                directory: Directory::open(config.gift_kakao_directory.as_deref())?,
+            }),
+            None => None,
+        };
         let node = Node(Arc::new(Shared {
             zones: Zones::system(),
             forwarder: Forwarder::default(),
@@ -310,6 +335,7 @@ impl Server {
             disk,
             late,
             levels: Levels::default(),
+            gifts,
         }));
 
         let serving = (TaskTracker::new(), CancellationToken::new());

@@ -22,6 +22,7 @@ use crate::disk::DiskGuard;
 use crate::dispatch;
 use crate::error::Error;
 use crate::feed::Feed;
+use crate::internal;
 use crate::late::LateTriggers;
 use crate::leader_clock::LeaderClock;
 use crate::levels::CommonLevel;
@@ -442,7 +443,8 @@ impl Partition {
             clock: &clock,
             dispatcher: self.0.dispatcher.subscribe(),
         };
-        tokio::join!(propose, dispatch, canary.run());
+        let internal = internal::run(self.0.number, &self.0.feed, self.0.dispatcher.subscribe());
+        tokio::join!(propose, dispatch, canary.run(), internal);
     }
 
     /// Somebody else shall lead, or this node in a new term; until dropped.

@@ -82,6 +82,16 @@ reasons! {
     DomainRefused = "DOMAIN_REFUSED", FailedPrecondition;
     /// The partition has no room for another topic.
     TooManyTopics = "TOO_MANY_TOPICS", FailedPrecondition;
+    /// The record is in a state from which there is no way to the one wanted; state and wanted say which.
+    WrongState = "WRONG_STATE", FailedPrecondition;
+    /// It was possible, until a moment that has passed.
+    TooLate = "TOO_LATE", FailedPrecondition;
+    /// The link or page is that of an earlier holder.
+    StaleLink = "STALE_LINK", FailedPrecondition;
+    /// The payment provider could not be reached; nothing is left of the reservation.
+    PaymentNotReached = "PAYMENT_NOT_REACHED", Unavailable;
+    /// The node lacks an option that the call needs.
+    NotConfigured = "NOT_CONFIGURED", FailedPrecondition;
 }
 
 impl Reason {
@@ -127,6 +137,13 @@ pub fn rpc_status(error: Error) -> pb::Status {
         }
         Error::Refused { partition, refusal } => refused(partition, refusal, &mut details),
         Error::NoSuchTopic { .. } => Reason::NotFound,
+        Error::Domain { partition, refusal } => refused_by_domain(partition, refusal, &mut details),
+        Error::PaymentNotReached { partition } => {
+            details.metadata("partition", partition);
+            details.retry_after(Duration::from_secs(1));
+            Reason::PaymentNotReached
+        }
+        Error::NotConfigured { .. } => Reason::NotConfigured,
         Error::NotLeader { partition, leader } => {
             details.metadata("partition", partition);
             if let Some(leader) = leader {
@@ -194,6 +211,45 @@ pub fn reason_of(status: &Status) -> Option<String> {
 pub fn reason_in(status: &pb::Status) -> Option<String> {
     let info = status.details.iter().find(|any| any.type_url.ends_with("/google.rpc.ErrorInfo"))?;
     Some(pb::ErrorInfo::decode(info.value.as_slice()).ok()?.reason)
+}
+
+fn refused_by_domain(partition: u32, refusal: domain::Refusal, details: &mut Details) -> Reason {
+    use domain::Reason as Of;
+    details.metadata("partition", partition);
+    let states = |details: &mut Details| {
+        let name = |number| domain::gift::State::try_from(number).map_or("UNKNOWN", domain::gift::State::name);
+        details.metadata("state", name(refusal.state));
+        details.metadata("wanted", name(refusal.wanted));
+    };
+    match refusal.reason() {
+        Of::Invalid => {
+            let description = format!("expected {}", refusal.expected);
+            details.bad_request(vec![Violation { field: refusal.field, description }]);
+            Reason::InvalidField
+        }
+        Of::NotFound => {
+            details.metadata("what", refusal.field);
+            Reason::NotFound
+        }
+        Of::AlreadyExists => Reason::AlreadyExists,
+        Of::WrongState => {
+            states(details);
+            Reason::WrongState
+        }
+        Of::TooLate => {
+            states(details);
+            Reason::TooLate
+        }
+        Of::VersionMismatch => {
+            details.metadata("found", refusal.version);
+            Reason::VersionMismatch
+        }
+        Of::Stale => {
+            details.metadata("what", refusal.field);
+            Reason::StaleLink
+        }
+        Of::Collision | Of::Unspecified => Reason::DomainRefused,
+    }
 }
 
 fn refused(partition: u32, refusal: Refusal, details: &mut Details) -> Reason {
@@ -299,6 +355,7 @@ impl Details {
 
 #[cfg(test)]
 mod tests {
+    use domain::gift::State;
     use scheduler::lane::Generation;
     use scheduler::reply::{Fired, Outcome};
     use scheduler::time::Timestamp;
@@ -351,6 +408,11 @@ mod tests {
                 "INTERNAL",
                 "DOMAIN_REFUSED",
                 "TOO_MANY_TOPICS",
+                "WRONG_STATE",
+                "TOO_LATE",
+                "STALE_LINK",
+                "PAYMENT_NOT_REACHED",
+                "NOT_CONFIGURED",
             ]
         );
         for (reason, text, code, meaning) in REASONS {
@@ -363,6 +425,7 @@ mod tests {
     #[test]
     fn each_error_has_its_code_reason_and_details() {
         let refused = |refusal| Error::Refused { partition: 2, refusal };
+        let of_domain = |refusal| Error::Domain { partition: 2, refusal };
         let cases = [
             (Error::invalid("when", "set"), Code::InvalidArgument, "INVALID_FIELD"),
             (refused(Refusal::NotFound), Code::NotFound, "NOT_FOUND"),
@@ -380,6 +443,24 @@ mod tests {
             (refused(Refusal::StaleTopicVersion { given: 1, found: 2 }), Code::Aborted, "TOPIC_VERSION_STALE"),
             (refused(Refusal::TooManyTopics { max: 3 }), Code::FailedPrecondition, "TOO_MANY_TOPICS"),
             (refused(Refusal::Business(Default::default())), Code::FailedPrecondition, "DOMAIN_REFUSED"),
+            (of_domain(domain::Refusal::invalid("message", "less")), Code::InvalidArgument, "INVALID_FIELD"),
+            (of_domain(domain::Refusal::not_found("gift")), Code::NotFound, "NOT_FOUND"),
+            (of_domain(domain::Refusal::already_exists("gift")), Code::AlreadyExists, "ALREADY_EXISTS"),
+            (
+                of_domain(domain::Refusal::wrong_state(State::Used, State::Cancelled)),
+                Code::FailedPrecondition,
+                "WRONG_STATE",
+            ),
+            (
+                of_domain(domain::Refusal::too_late(State::Sent, State::Used, "once")),
+                Code::FailedPrecondition,
+                "TOO_LATE",
+            ),
+            (of_domain(domain::Refusal::version(7)), Code::Aborted, "VERSION_MISMATCH"),
+            (of_domain(domain::Refusal::stale("link")), Code::FailedPrecondition, "STALE_LINK"),
+            (of_domain(domain::Refusal::collision("code")), Code::FailedPrecondition, "DOMAIN_REFUSED"),
+            (Error::PaymentNotReached { partition: 1 }, Code::Unavailable, "PAYMENT_NOT_REACHED"),
+            (Error::NotConfigured { what: "gift.key_file" }, Code::FailedPrecondition, "NOT_CONFIGURED"),
             (Error::NotLeader { partition: 0, leader: None }, Code::Unavailable, "NOT_LEADER"),
             (Error::NoQuorum { partition: 0, reason: "x".into() }, Code::Unavailable, "NO_QUORUM"),
             (

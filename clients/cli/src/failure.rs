@@ -175,7 +175,7 @@ fn hint(error: &Error) -> Option<&'static str> {
         Reason::NotDeadLettered => Some("`bosingak dead-letter list`"),
         Reason::VersionMismatch => Some("`get` it again, and repeat with the version found"),
         Reason::NoQuorum | Reason::NotLeader | Reason::OutcomeUnknown => Some("`bosingak cluster status`"),
-        Reason::Overloaded => Some("again in a moment"),
+        Reason::Overloaded | Reason::PaymentNotReached => Some("again in a moment"),
         Reason::DiskLow => Some("`bosingak cluster status`, then make room on the data disk"),
         Reason::StaleCursor => Some("without --cursor, from the beginning"),
         Reason::ClockNotVirtual => Some("start the server with `bosingakd dev --clock virtual`"),
@@ -190,6 +190,10 @@ fn hint(error: &Error) -> Option<&'static str> {
         | Reason::Internal
         | Reason::DomainRefused
         | Reason::TooManyTopics
+        | Reason::WrongState
+        | Reason::TooLate
+        | Reason::StaleLink
+        | Reason::NotConfigured
         | Reason::Other(_) => None,
     }
 }

@@ -140,6 +140,11 @@ reasons! {
     Internal "INTERNAL" "A bug in the server."
     DomainRefused "DOMAIN_REFUSED" "A business domain said no."
     TooManyTopics "TOO_MANY_TOPICS" "The namespace has no room for another topic."
+    WrongState "WRONG_STATE" "There is no way from the state it is in to the one wanted."
+    TooLate "TOO_LATE" "It was possible, until a moment that has passed."
+    StaleLink "STALE_LINK" "The link or page is that of an earlier holder."
+    PaymentNotReached "PAYMENT_NOT_REACHED" "The payment provider cannot be reached; nothing is left."
+    NotConfigured "NOT_CONFIGURED" "The node lacks an option that the call needs."
 }
 
 impl fmt::Display for Reason {
@@ -270,6 +275,7 @@ impl Refusal {
             | Reason::Overloaded
             | Reason::ShuttingDown
             | Reason::MembershipBusy
+            | Reason::PaymentNotReached
             | Reason::TopicVersionStale => Repeat::NotExecuted,
             Reason::NoQuorum | Reason::OutcomeUnknown => Repeat::MaybeExecuted,
             // Both last until somebody acts, unless the server knows better and names a time.
@@ -291,7 +297,11 @@ impl Refusal {
             | Reason::UnknownNode
             | Reason::Internal
             | Reason::DomainRefused
-            | Reason::TooManyTopics => Repeat::Never,
+            | Reason::TooManyTopics
+            | Reason::WrongState
+            | Reason::TooLate
+            | Reason::StaleLink
+            | Reason::NotConfigured => Repeat::Never,
             Reason::Other(_) => match self.code {
                 Code::Unavailable | Code::DeadlineExceeded => Repeat::MaybeExecuted,
                 Code::ResourceExhausted => Repeat::NotExecuted,

@@ -107,6 +107,12 @@ pub struct Config {
     pub message_bytes_max: usize,
     /// `limits.connection_age_max`; `None` is never.
     pub connection_age_max: Option<Duration>,
+    /// `gift.key_file`; `None`: no gifts here.
+    pub gift_key_file: Option<PathBuf>,
+    /// `gift.link_base`.
+    pub gift_link_base: String,
+    /// `gift.kakao_directory`.
+    pub gift_kakao_directory: Option<PathBuf>,
     /// `clock.kind` is "virtual".
     pub virtual_clock: bool,
     /// `canary.interval`; `None` is never.
@@ -239,6 +245,9 @@ impl Config {
             call_timeout: values.duration("limits.call_timeout")?,
             message_bytes_max: values.size("limits.message_bytes_max")? as usize,
             connection_age_max: Some(connection_age_max).filter(|age| !age.is_zero()),
+            gift_key_file: path(values, "gift.key_file")?,
+            gift_link_base: link_base(values)?,
+            gift_kakao_directory: path(values, "gift.kakao_directory")?,
             virtual_clock: values.text("clock.kind")? == "virtual",
             canary_interval: Some(canary_interval).filter(|interval| !interval.is_zero()),
             late_bound: values.duration("late.bound")?,
@@ -259,6 +268,19 @@ impl Config {
         config.data = data;
         config
     }
+}
+
+fn path(values: &Values, key: &str) -> Result<Option<PathBuf>, Error> {
+    Ok(Some(values.text(key)?).filter(|text| !text.is_empty()).map(PathBuf::from))
+}
+
+fn link_base(values: &Values) -> Result<String, Error> {
+    let base = values.text("gift.link_base")?;
+    let web = base.starts_with("https://") || base.starts_with("http://");
+    if !web || !base.ends_with('/') {
+        return Err(values.refuse("gift.link_base", "an http:// or https:// address that ends with /".into()));
+    }
+    Ok(base)
 }
 
 fn member(values: &Values, text: &str) -> Result<MemberAddress, Error> {

@@ -223,6 +223,25 @@ pub const OPTIONS: &[Opt] = &[
         default: "0ms",
     },
     Opt {
+        key: "gift.key_file",
+        meaning: "file with the key that seals codes and links of gifts, 64 hexadecimal digits, the same on all nodes; empty: no gifts \
+                  here",
+        kind: Kind::Text,
+        default: "",
+    },
+    Opt {
+        key: "gift.link_base",
+        meaning: "what links to gifts begin with",
+        kind: Kind::Text,
+        default: "http://127.0.0.1:7300/g/",
+    },
+    Opt {
+        key: "gift.kakao_directory",
+        meaning: "TOML file of Kakao ids and the addresses they stand for; empty: nobody has a Kakao id",
+        kind: Kind::Text,
+        default: "",
+    },
+    Opt {
         key: "clock.kind",
         meaning: "\"virtual\" stands still until AdvanceClock moves it; for tests and trials only",
         kind: Kind::OneOf(&["real", "virtual"]),

@@ -170,7 +170,7 @@ impl Values {
         self.parsed(key, |text, _| text.trim().parse().ok())
     }
 
-    pub(super) fn text(&self, key: &str) -> Result<String, Error> {
+    pub(crate) fn text(&self, key: &str) -> Result<String, Error> {
         self.parsed(key, |text, kind| match kind {
             Kind::OneOf(words) => words.contains(&text).then(|| text.to_string()),
             _ => Some(text.to_string()),

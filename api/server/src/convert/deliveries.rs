@@ -95,7 +95,14 @@ pub fn outcome_of(outcome: v1::DeliveryOutcome, sequence: u64) -> Result<Outcome
     use v1::delivery_outcome::Outcome as Given;
     let mut v = Violations::under(format!("{field}."));
     let result = match outcome.outcome {
-        Some(Given::Success(_)) => Done::Success { business: bytes::Bytes::new() },
+        Some(Given::Success(success)) => {
+            let business = success.result.map(|result| crate::gift::business_of(&lease.id, &result)).transpose();
+            let business = business.unwrap_or_else(|expected| {
+                v.push("success.result", expected);
+                None
+            });
+            Done::Success { business: business.unwrap_or_default() }
+        }
         Some(Given::Retry(failure)) => {
             let after =
                 failure.retry_after.map(|given| delay_of(&mut v, "retry.retry_after", &given, Range(0, DAY_MS)));
@@ -121,7 +128,9 @@ fn outcome_result(partition: u32, result: OutcomeResult) -> v1::OutcomeResult {
         Verdict::AlreadyDecided => (v1::OutcomeVerdict::AlreadyDecided, None),
         Verdict::Superseded => (v1::OutcomeVerdict::Superseded, None),
         Verdict::NotFound => (v1::OutcomeVerdict::NotFound, None),
-        Verdict::Refused(refusal) => (v1::OutcomeVerdict::Error, Some(Error::Refused { partition, refusal })),
+        Verdict::Refused(refusal) => {
+            (v1::OutcomeVerdict::Error, Some(crate::business::refused(Error::Refused { partition, refusal })))
+        }
     };
     v1::OutcomeResult {
         sequence: result.sequence,
