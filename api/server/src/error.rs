@@ -108,6 +108,12 @@ pub enum Error {
         /// Why.
         reason: String,
     },
+    /// There is no such method, path or page.
+    #[error("there is no {what}")]
+    NoSuchCall {
+        /// Which.
+        what: String,
+    },
     /// This node is about to stop. Nothing was tried.
     #[error("this node is shutting down")]
     ShuttingDown,
@@ -155,6 +161,7 @@ impl Error {
             | Error::StaleCursor
             | Error::ClockNotVirtual
             | Error::UnknownNode { .. }
+            | Error::NoSuchCall { .. }
             | Error::Internal(_) => false,
         }
     }

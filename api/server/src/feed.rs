@@ -284,6 +284,11 @@ impl Feed {
         self.lock().topics.clone()
     }
 
+    /// Whether all changes after `index` are kept.
+    pub fn is_kept(&self, index: u64) -> bool {
+        index >= self.lock().changes_after
+    }
+
     /// The changes after `index`, in order; `None` when not all of them are kept any more.
     pub fn changes_after(&self, index: u64) -> Option<Vec<Change>> {
         let inner = self.lock();

@@ -1,4 +1,4 @@
-//! The client port: every gRPC service, health and reflection.
+//! The client port: every gRPC service, health and reflection, and HTTP/JSON beside them.
 
 use std::time::Duration;
 
@@ -15,13 +15,14 @@ use proto::v1::scheduler_service_server::SchedulerServiceServer;
 use proto::v1::topic_service_server::TopicServiceServer;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tonic::service::{Routes, RoutesBuilder};
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tonic_health::ServingStatus;
 
-use crate::canary;
 use crate::node::Node;
 use crate::services::Services;
+use crate::{canary, http};
 
 /// How often health is looked at.
 const HEALTH_EVERY: Duration = Duration::from_millis(500);
@@ -49,13 +50,15 @@ pub async fn serve(node: Node, listener: TcpListener, closing: CancellationToken
         // Hundreds of callers share one connection; the defaults of 64 KiB make them wait for each other.
         .initial_stream_window_size(Some(1 << 20))
         .initial_connection_window_size(Some(16 << 20))
-        .max_concurrent_streams(Some(16_384));
+        .max_concurrent_streams(Some(16_384))
+        // Those who speak HTTP/1.1 are told apart by the first bytes of a connection.
+        .accept_http1(true);
     if let Some(age) = node.config().connection_age_max {
         server = server.max_connection_age(age).max_connection_age_grace(Duration::from_secs(30));
     }
-    let router = server
+    let mut routes = RoutesBuilder::default();
+    routes
         .add_service(health)
-        .add_optional_service(reflection)
         .add_service(SchedulerServiceServer::new(services.clone()).max_decoding_message_size(size))
         .add_service(ExecutorServiceServer::new(services.clone()).max_decoding_message_size(size))
         .add_service(TopicServiceServer::new(services.clone()))
@@ -64,7 +67,12 @@ pub async fn serve(node: Node, listener: TcpListener, closing: CancellationToken
         .add_service(GiftServiceServer::new(services.clone()))
         .add_service(GiftDeliveryServiceServer::new(services.clone()))
         .add_service(PaymentServiceServer::new(services.clone()))
-        .add_service(ClusterServiceServer::new(services));
+        .add_service(ClusterServiceServer::new(services.clone()));
+    if let Some(reflection) = reflection {
+        routes.add_service(reflection);
+    }
+    let merged = routes.routes().into_axum_router().merge(http::router(services)).fallback(http::fallback);
+    let router = server.add_routes(Routes::from(merged));
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     // Answers that are ready together leave together.
     let incoming = incoming.map(|accepted| accepted.map(Gathered::new));

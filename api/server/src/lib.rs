@@ -1,4 +1,4 @@
-//! The service: gRPC in front, the composed state machine behind, and the clock.
+//! The service: gRPC and HTTP/JSON in front, the composed state machine behind, and the clock.
 
 pub mod admin;
 pub mod backlog;
@@ -18,6 +18,7 @@ pub mod forward;
 pub mod fuzzing;
 pub mod gift;
 pub mod grpc;
+pub mod http;
 pub mod internal;
 pub mod late;
 pub mod lateness;

@@ -1,4 +1,4 @@
-//! How errors look on the wire: the only file that names gRPC codes.
+//! How errors look on the wire: the only file that names gRPC codes, and what each is in HTTP.
 //!
 //! Every error carries `google.rpc.ErrorInfo` with the domain `bosingak` and a reason of [`REASONS`], which is closed:
 //! a client may branch on it. Wrong fields come with `BadRequest`, errors worth repeating with `RetryInfo`, refusals
@@ -34,7 +34,7 @@ macro_rules! reasons {
 }
 
 reasons! {
-    /// A field of the request is wrong; BadRequest says which and what was expected.
+    /// A field of the request is wrong; the details say which and what was expected.
     InvalidField = "INVALID_FIELD", InvalidArgument;
     /// No visible trigger has this id, or no topic this name.
     NotFound = "NOT_FOUND", NotFound;
@@ -92,6 +92,8 @@ reasons! {
     PaymentNotReached = "PAYMENT_NOT_REACHED", Unavailable;
     /// The node lacks an option that the call needs.
     NotConfigured = "NOT_CONFIGURED", FailedPrecondition;
+    /// There is no such method, path or page, or it does not take this verb.
+    NoSuchCall = "NO_SUCH_CALL", Unimplemented;
 }
 
 impl Reason {
@@ -189,6 +191,7 @@ pub fn rpc_status(error: Error) -> pb::Status {
             details.retry_after(Duration::from_millis(50));
             Reason::ShuttingDown
         }
+        Error::NoSuchCall { .. } => Reason::NoSuchCall,
         Error::Internal(_) => Reason::Internal,
     };
     details.status(reason, message)
@@ -199,6 +202,26 @@ fn passed_status(status: &Status) -> pb::Status {
     match pb::Status::decode(status.details()) {
         Ok(decoded) if !decoded.details.is_empty() => decoded,
         _ => pb::Status { code: status.code() as i32, message: status.message().into(), details: Vec::new() },
+    }
+}
+
+/// The status of an answer over HTTP that stands for a gRPC code.
+pub fn http_status(code: Code) -> u16 {
+    match code {
+        Code::Ok => 200,
+        Code::InvalidArgument => 400,
+        Code::Unauthenticated => 401,
+        Code::PermissionDenied => 403,
+        // What HTTP calls not implemented is about verbs no resource has; here it is a path that is none.
+        Code::NotFound | Code::Unimplemented => 404,
+        Code::AlreadyExists | Code::Aborted | Code::FailedPrecondition => 409,
+        // Only a cursor has a range: where it points is gone.
+        Code::OutOfRange => 410,
+        Code::ResourceExhausted => 429,
+        Code::Cancelled => 499,
+        Code::Unavailable => 503,
+        Code::DeadlineExceeded => 504,
+        Code::Unknown | Code::Internal | Code::DataLoss => 500,
     }
 }
 
@@ -413,6 +436,7 @@ mod tests {
                 "STALE_LINK",
                 "PAYMENT_NOT_REACHED",
                 "NOT_CONFIGURED",
+                "NO_SUCH_CALL",
             ]
         );
         for (reason, text, code, meaning) in REASONS {
@@ -476,6 +500,7 @@ mod tests {
             (Error::UnknownNode { node: 4 }, Code::NotFound, "UNKNOWN_NODE"),
             (Error::MembershipBusy { reason: "x".into() }, Code::Aborted, "MEMBERSHIP_BUSY"),
             (Error::ShuttingDown, Code::Unavailable, "SHUTTING_DOWN"),
+            (Error::NoSuchCall { what: "x".into() }, Code::Unimplemented, "NO_SUCH_CALL"),
             (Error::Internal("x".into()), Code::Internal, "INTERNAL"),
         ];
         for (error, code, reason) in cases {

@@ -189,6 +189,7 @@ fn hint(error: &Error) -> Option<&'static str> {
         | Reason::ShuttingDown
         | Reason::Internal
         | Reason::DomainRefused
+        | Reason::NoSuchCall
         | Reason::TooManyTopics
         | Reason::WrongState
         | Reason::TooLate

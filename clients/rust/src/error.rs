@@ -145,6 +145,7 @@ reasons! {
     StaleLink "STALE_LINK" "The link or page is that of an earlier holder."
     PaymentNotReached "PAYMENT_NOT_REACHED" "The payment provider cannot be reached; nothing is left."
     NotConfigured "NOT_CONFIGURED" "The node lacks an option that the call needs."
+    NoSuchCall "NO_SUCH_CALL" "The server has no such method: it is of another version."
 }
 
 impl fmt::Display for Reason {
@@ -297,6 +298,7 @@ impl Refusal {
             | Reason::UnknownNode
             | Reason::Internal
             | Reason::DomainRefused
+            | Reason::NoSuchCall
             | Reason::TooManyTopics
             | Reason::WrongState
             | Reason::TooLate

@@ -113,6 +113,8 @@ pub struct Config {
     pub gift_link_base: String,
     /// `gift.kakao_directory`.
     pub gift_kakao_directory: Option<PathBuf>,
+    /// `limits.event_heartbeat`.
+    pub event_heartbeat: Duration,
     /// `clock.kind` is "virtual".
     pub virtual_clock: bool,
     /// `canary.interval`; `None` is never.
@@ -248,6 +250,7 @@ impl Config {
             gift_key_file: path(values, "gift.key_file")?,
             gift_link_base: link_base(values)?,
             gift_kakao_directory: path(values, "gift.kakao_directory")?,
+            event_heartbeat: values.duration("limits.event_heartbeat")?,
             virtual_clock: values.text("clock.kind")? == "virtual",
             canary_interval: Some(canary_interval).filter(|interval| !interval.is_zero()),
             late_bound: values.duration("late.bound")?,

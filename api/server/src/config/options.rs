@@ -242,6 +242,13 @@ pub const OPTIONS: &[Opt] = &[
         default: "",
     },
     Opt {
+        key: "limits.event_heartbeat",
+        meaning: "how often a stream of events over HTTP says something when there is nothing to say, so that nobody on the way takes \
+                  it for dead",
+        kind: Kind::Duration(SECOND, 600 * SECOND),
+        default: "15s",
+    },
+    Opt {
         key: "clock.kind",
         meaning: "\"virtual\" stands still until AdvanceClock moves it; for tests and trials only",
         kind: Kind::OneOf(&["real", "virtual"]),

@@ -162,7 +162,7 @@ impl ClusterService for Services {
 }
 
 impl Services {
-    async fn cluster_status(&self) -> Result<v1::StatusResponse, Error> {
+    pub(crate) async fn cluster_status(&self) -> Result<v1::StatusResponse, Error> {
         let (partitions, executors) = self.partitions_and_executors().await?;
         let me = self.node.raft().id();
         let mut silent: HashMap<u64, Duration> = HashMap::new();
@@ -220,7 +220,11 @@ impl Services {
     }
 
     /// Of the node that is named, or of all of them.
-    async fn list_late_of(&self, message: v1::ListLateRequest, call: Call) -> Result<v1::ListLateResponse, Error> {
+    pub(crate) async fn list_late_of(
+        &self,
+        message: v1::ListLateRequest,
+        call: Call,
+    ) -> Result<v1::ListLateResponse, Error> {
         let mut v = Violations::new();
         v.require(message.limit <= LATE_MAX, "limit", || {
             format!("expected 1 to {LATE_MAX}, or 0 for {LATE_DEFAULT}, got {}", message.limit)

@@ -30,44 +30,54 @@ impl DeadLetterService for Services {
         &self,
         request: Request<v1::RequeueDeadLetterRequest>,
     ) -> Result<Response<v1::RequeueDeadLetterResponse>, Status> {
-        self.answer("RequeueDeadLetter", request, async |message: v1::RequeueDeadLetterRequest, call| {
-            let command = convert::requeue(message.clone())?;
-            let partition = self.node.partition_of(&command.namespace, &command.id);
-            route!(self, call, partition, message, DeadLetterServiceClient::requeue_dead_letter, {
-                match self.decide(partition, Kind::Requeue(command)).await? {
-                    Reply::Moved(receipt) => Ok(v1::RequeueDeadLetterResponse {
-                        generation: receipt.generation.number(),
-                        receipt: Some(convert::receipt(partition.number(), &receipt)),
-                    }),
-                    other => Err(unexpected("Requeue", other)),
-                }
-            })
-        })
-        .await
+        self.answer("RequeueDeadLetter", request, async |message, call| self.requeue_one(message, call).await).await
     }
 
     async fn drop_dead_letter(
         &self,
         request: Request<v1::DropDeadLetterRequest>,
     ) -> Result<Response<v1::DropDeadLetterResponse>, Status> {
-        self.answer("DropDeadLetter", request, async |message: v1::DropDeadLetterRequest, call| {
-            let command = convert::drop_letter(message.clone())?;
-            let partition = self.node.partition_of(&command.namespace, &command.id);
-            route!(self, call, partition, message, DeadLetterServiceClient::drop_dead_letter, {
-                match self.decide(partition, Kind::Drop(command)).await? {
-                    Reply::Ended(receipt) => {
-                        Ok(v1::DropDeadLetterResponse { receipt: Some(convert::receipt(partition.number(), &receipt)) })
-                    }
-                    other => Err(unexpected("Drop", other)),
-                }
-            })
-        })
-        .await
+        self.answer("DropDeadLetter", request, async |message, call| self.drop_one(message, call).await).await
     }
 }
 
 impl Services {
-    async fn list_dead(
+    pub(crate) async fn requeue_one(
+        &self,
+        message: v1::RequeueDeadLetterRequest,
+        call: Call,
+    ) -> Result<v1::RequeueDeadLetterResponse, Error> {
+        let command = convert::requeue(message.clone())?;
+        let partition = self.node.partition_of(&command.namespace, &command.id);
+        route!(self, call, partition, message, DeadLetterServiceClient::requeue_dead_letter, {
+            match self.decide(partition, Kind::Requeue(command)).await? {
+                Reply::Moved(receipt) => Ok(v1::RequeueDeadLetterResponse {
+                    generation: receipt.generation.number(),
+                    receipt: Some(convert::receipt(partition.number(), &receipt)),
+                }),
+                other => Err(unexpected("Requeue", other)),
+            }
+        })
+    }
+
+    pub(crate) async fn drop_one(
+        &self,
+        message: v1::DropDeadLetterRequest,
+        call: Call,
+    ) -> Result<v1::DropDeadLetterResponse, Error> {
+        let command = convert::drop_letter(message.clone())?;
+        let partition = self.node.partition_of(&command.namespace, &command.id);
+        route!(self, call, partition, message, DeadLetterServiceClient::drop_dead_letter, {
+            match self.decide(partition, Kind::Drop(command)).await? {
+                Reply::Ended(receipt) => {
+                    Ok(v1::DropDeadLetterResponse { receipt: Some(convert::receipt(partition.number(), &receipt)) })
+                }
+                other => Err(unexpected("Drop", other)),
+            }
+        })
+    }
+
+    pub(crate) async fn list_dead(
         &self,
         message: v1::ListDeadLettersRequest,
         call: Call,

@@ -1,4 +1,5 @@
-//! The gRPC services: one file per subject.
+//! The services, each a function of a message and a `Call` that gRPC and HTTP both call, and their gRPC side: one file per
+//! subject.
 
 pub mod cluster;
 pub mod dead_letters;
@@ -34,21 +35,32 @@ impl Services {
         Services { node }
     }
 
-    /// Answers a unary call: bounded in time, counted, errors as statuses.
+    /// Answers a unary gRPC call.
     pub(crate) async fn answer<T, R>(
         &self,
         method: &'static str,
         request: Request<T>,
         handle: impl AsyncFnOnce(T, Call) -> Result<R, Error>,
     ) -> Result<Response<R>, Status> {
-        let started = Instant::now();
         let (metadata, _, message) = request.into_parts();
         let call = Call::new(&metadata, self.node.config().call_timeout);
+        self.answer_call(method, message, call, handle).await.map(Response::new)
+    }
+
+    /// Answers a unary call, however it came: bounded in time, counted under the name of the gRPC method, errors as statuses.
+    pub(crate) async fn answer_call<T, R>(
+        &self,
+        method: &'static str,
+        message: T,
+        call: Call,
+        handle: impl AsyncFnOnce(T, Call) -> Result<R, Error>,
+    ) -> Result<R, Status> {
+        let started = Instant::now();
         let result = match tokio::time::timeout(call.left(), handle(message, call)).await {
             Ok(result) => result,
             Err(_) => Err(Error::OutcomeUnknown { reason: format!("not answered within {:?}", call.given) }),
         };
-        let result = result.map(Response::new).map_err(Status::from);
+        let result = result.map_err(Status::from);
         let code = result.as_ref().map_or_else(Status::code, |_| tonic::Code::Ok);
         crate::metrics::called(method, code, started.elapsed());
         result
@@ -67,6 +79,11 @@ impl Call {
     fn new(metadata: &MetadataMap, cap: Duration) -> Call {
         let given = forward::time_left(metadata, cap);
         Call { forwarded: forward::is_forwarded(metadata), given, until: Instant::now() + given }
+    }
+
+    /// One that came to this node first, to be answered within `given`.
+    pub(crate) fn within(given: Duration) -> Call {
+        Call { forwarded: false, given, until: Instant::now() + given }
     }
 
     /// Of a stream: each item has the time of a unary call.

@@ -61,57 +61,15 @@ impl SchedulerService for Services {
         &self,
         request: Request<v1::RescheduleRequest>,
     ) -> Result<Response<v1::RescheduleResponse>, Status> {
-        self.answer("Reschedule", request, async |message: v1::RescheduleRequest, call| {
-            let command = convert::reschedule(message.clone(), self.node.zones())?;
-            let local = command.local.clone();
-            let partition = self.node.partition_of(&command.namespace, &command.id);
-            route!(self, call, partition, message, SchedulerServiceClient::reschedule, {
-                match self.decide(partition, Kind::Reschedule(command)).await? {
-                    Reply::Moved(receipt) => Ok(v1::RescheduleResponse {
-                        due: Some(convert::moment(receipt.due)),
-                        generation: receipt.generation.number(),
-                        receipt: Some(convert::receipt(partition.number(), &receipt)),
-                        local_time: local.map(convert::local_time),
-                    }),
-                    other => Err(unexpected("Reschedule", other)),
-                }
-            })
-        })
-        .await
+        self.answer("Reschedule", request, async |message, call| self.reschedule_one(message, call).await).await
     }
 
     async fn run_now(&self, request: Request<v1::RunNowRequest>) -> Result<Response<v1::RunNowResponse>, Status> {
-        self.answer("RunNow", request, async |message: v1::RunNowRequest, call| {
-            let command = convert::run_now(message.clone())?;
-            let partition = self.node.partition_of(&command.namespace, &command.id);
-            route!(self, call, partition, message, SchedulerServiceClient::run_now, {
-                match self.decide(partition, Kind::RunNow(command)).await? {
-                    Reply::Moved(receipt) => Ok(v1::RunNowResponse {
-                        generation: receipt.generation.number(),
-                        receipt: Some(convert::receipt(partition.number(), &receipt)),
-                    }),
-                    other => Err(unexpected("RunNow", other)),
-                }
-            })
-        })
-        .await
+        self.answer("RunNow", request, async |message, call| self.run_one_now(message, call).await).await
     }
 
     async fn get(&self, request: Request<v1::GetRequest>) -> Result<Response<v1::GetResponse>, Status> {
-        self.answer("Get", request, async |message: v1::GetRequest, call| {
-            let mut v = Violations::new();
-            let namespace = v.namespace("namespace", message.namespace.clone());
-            v.id("id", &message.id);
-            v.finish(())?;
-            let partition = self.node.partition_of(&namespace, &message.id);
-            route!(self, call, partition, message, SchedulerServiceClient::get, {
-                let found = partition.read(|rows| read::get(rows, &namespace, &message.id)).await?;
-                let number = partition.number();
-                let view = found.ok_or(Error::Refused { partition: number, refusal: Refusal::NotFound })?;
-                Ok(v1::GetResponse { trigger: partition.shown(vec![view]).await.pop() })
-            })
-        })
-        .await
+        self.answer("Get", request, async |message, call| self.get_one(message, call).await).await
     }
 
     async fn list(&self, request: Request<v1::ListRequest>) -> Result<Response<v1::ListResponse>, Status> {
@@ -136,7 +94,7 @@ impl Services {
         partition.proposer().propose(command)?.answer().await?.accepted(partition.number())
     }
 
-    async fn schedule_one(
+    pub(crate) async fn schedule_one(
         &self,
         message: v1::ScheduleRequest,
         call: Call,
@@ -307,7 +265,7 @@ impl Services {
         });
     }
 
-    async fn cancel_one(&self, message: v1::CancelRequest, call: Call) -> Result<v1::CancelResponse, Error> {
+    pub(crate) async fn cancel_one(&self, message: v1::CancelRequest, call: Call) -> Result<v1::CancelResponse, Error> {
         let command = convert::cancel(message.clone(), "")?;
         let partition = self.node.partition_of(&command.namespace, &command.id);
         route!(self, call, partition, message, SchedulerServiceClient::cancel, {
@@ -317,6 +275,59 @@ impl Services {
                 }
                 other => Err(unexpected("Cancel", other)),
             }
+        })
+    }
+
+    pub(crate) async fn reschedule_one(
+        &self,
+        message: v1::RescheduleRequest,
+        call: Call,
+    ) -> Result<v1::RescheduleResponse, Error> {
+        let command = convert::reschedule(message.clone(), self.node.zones())?;
+        let local = command.local.clone();
+        let partition = self.node.partition_of(&command.namespace, &command.id);
+        route!(self, call, partition, message, SchedulerServiceClient::reschedule, {
+            match self.decide(partition, Kind::Reschedule(command)).await? {
+                Reply::Moved(receipt) => Ok(v1::RescheduleResponse {
+                    due: Some(convert::moment(receipt.due)),
+                    generation: receipt.generation.number(),
+                    receipt: Some(convert::receipt(partition.number(), &receipt)),
+                    local_time: local.map(convert::local_time),
+                }),
+                other => Err(unexpected("Reschedule", other)),
+            }
+        })
+    }
+
+    pub(crate) async fn run_one_now(
+        &self,
+        message: v1::RunNowRequest,
+        call: Call,
+    ) -> Result<v1::RunNowResponse, Error> {
+        let command = convert::run_now(message.clone())?;
+        let partition = self.node.partition_of(&command.namespace, &command.id);
+        route!(self, call, partition, message, SchedulerServiceClient::run_now, {
+            match self.decide(partition, Kind::RunNow(command)).await? {
+                Reply::Moved(receipt) => Ok(v1::RunNowResponse {
+                    generation: receipt.generation.number(),
+                    receipt: Some(convert::receipt(partition.number(), &receipt)),
+                }),
+                other => Err(unexpected("RunNow", other)),
+            }
+        })
+    }
+
+    pub(crate) async fn get_one(&self, message: v1::GetRequest, call: Call) -> Result<v1::GetResponse, Error> {
+        let mut v = Violations::new();
+        let namespace = v.namespace("namespace", message.namespace.clone());
+        v.id("id", &message.id);
+        v.finish(())?;
+        let partition = self.node.partition_of(&namespace, &message.id);
+        route!(self, call, partition, message, SchedulerServiceClient::get, {
+            let found = partition.read(|rows| read::get(rows, &namespace, &message.id)).await?;
+            let number = partition.number();
+            let view = found.ok_or(Error::Refused { partition: number, refusal: Refusal::NotFound })?;
+            Ok(v1::GetResponse { trigger: partition.shown(vec![view]).await.pop() })
         })
     }
 

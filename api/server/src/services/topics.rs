@@ -30,92 +30,113 @@ const RECONCILE_EVERY: Duration = Duration::from_secs(2);
 #[tonic::async_trait]
 impl TopicService for Services {
     async fn get_topic(&self, request: Request<v1::GetTopicRequest>) -> Result<Response<v1::GetTopicResponse>, Status> {
-        self.answer("GetTopic", request, async |message: v1::GetTopicRequest, call| {
-            let (namespace, name) = names(message.namespace.clone(), &message.name)?;
-            route!(self, call, self.node.partition(0)?, message, TopicServiceClient::get_topic, {
-                let stored = self.stored(&namespace, &name).await?;
-                Ok(v1::GetTopicResponse { topic: Some(self.shown(&namespace, &name, stored)?) })
-            })
-        })
-        .await
+        self.answer("GetTopic", request, async |message, call| self.topic(message, call).await).await
     }
 
     async fn list_topics(
         &self,
         request: Request<v1::ListTopicsRequest>,
     ) -> Result<Response<v1::ListTopicsResponse>, Status> {
-        self.answer("ListTopics", request, async |message: v1::ListTopicsRequest, call| {
-            let mut v = Violations::new();
-            let namespace = v.namespace("namespace", message.namespace.clone());
-            v.finish(())?;
-            let meta = self.node.partition(0)?;
-            route!(self, call, meta, message, TopicServiceClient::list_topics, {
-                let mut found: BTreeMap<String, Option<Topic>> = BTreeMap::new();
-                for topic in meta.read(|rows| read::topics(rows)).await? {
-                    if topic.namespace == namespace {
-                        found.insert(topic.name.clone(), Some(topic));
-                    }
-                }
-                for partition in self.node.partitions() {
-                    for topic in partition.feed().topics().iter().filter(|topic| topic.namespace == namespace) {
-                        found.entry(topic.name.clone()).or_insert(None);
-                    }
-                }
-                let topics = found.into_iter().map(|(name, stored)| self.shown(&namespace, &name, stored));
-                Ok(v1::ListTopicsResponse { topics: topics.collect::<Result<_, _>>()? })
-            })
-        })
-        .await
+        self.answer("ListTopics", request, async |message, call| self.topics(message, call).await).await
     }
 
     async fn update_topic(
         &self,
         request: Request<v1::UpdateTopicRequest>,
     ) -> Result<Response<v1::UpdateTopicResponse>, Status> {
-        self.answer("UpdateTopic", request, async |message: v1::UpdateTopicRequest, call| {
-            let (namespace, name) = names(message.namespace.clone(), &message.name)?;
-            route!(self, call, self.node.partition(0)?, message, TopicServiceClient::update_topic, {
-                let limits = message.limits.unwrap_or_default();
-                let change = |before: &TopicSettings| convert::topic_settings(before, &limits);
-                let topic = self.change(&namespace, &name, message.expected_version, change, call).await?;
-                Ok(v1::UpdateTopicResponse { topic: Some(topic) })
-            })
-        })
-        .await
+        self.answer("UpdateTopic", request, async |message, call| self.update_one_topic(message, call).await).await
     }
 
     async fn pause_topic(
         &self,
         request: Request<v1::PauseTopicRequest>,
     ) -> Result<Response<v1::PauseTopicResponse>, Status> {
-        self.answer("PauseTopic", request, async |message: v1::PauseTopicRequest, call| {
-            let (namespace, name) = names(message.namespace.clone(), &message.name)?;
-            route!(self, call, self.node.partition(0)?, message, TopicServiceClient::pause_topic, {
-                let pause = |before: &TopicSettings| Ok(TopicSettings { paused: true, ..before.clone() });
-                let topic = self.change(&namespace, &name, 0, pause, call).await?;
-                Ok(v1::PauseTopicResponse { topic: Some(topic) })
-            })
-        })
-        .await
+        self.answer("PauseTopic", request, async |message, call| self.pause_one_topic(message, call).await).await
     }
 
     async fn resume_topic(
         &self,
         request: Request<v1::ResumeTopicRequest>,
     ) -> Result<Response<v1::ResumeTopicResponse>, Status> {
-        self.answer("ResumeTopic", request, async |message: v1::ResumeTopicRequest, call| {
-            let (namespace, name) = names(message.namespace.clone(), &message.name)?;
-            route!(self, call, self.node.partition(0)?, message, TopicServiceClient::resume_topic, {
-                let resume = |before: &TopicSettings| Ok(TopicSettings { paused: false, ..before.clone() });
-                let topic = self.change(&namespace, &name, 0, resume, call).await?;
-                Ok(v1::ResumeTopicResponse { topic: Some(topic) })
-            })
-        })
-        .await
+        self.answer("ResumeTopic", request, async |message, call| self.resume_one_topic(message, call).await).await
     }
 }
 
 impl Services {
+    pub(crate) async fn topic(&self, message: v1::GetTopicRequest, call: Call) -> Result<v1::GetTopicResponse, Error> {
+        let (namespace, name) = names(message.namespace.clone(), &message.name)?;
+        route!(self, call, self.node.partition(0)?, message, TopicServiceClient::get_topic, {
+            let stored = self.stored(&namespace, &name).await?;
+            Ok(v1::GetTopicResponse { topic: Some(self.shown(&namespace, &name, stored)?) })
+        })
+    }
+
+    pub(crate) async fn topics(
+        &self,
+        message: v1::ListTopicsRequest,
+        call: Call,
+    ) -> Result<v1::ListTopicsResponse, Error> {
+        let mut v = Violations::new();
+        let namespace = v.namespace("namespace", message.namespace.clone());
+        v.finish(())?;
+        let meta = self.node.partition(0)?;
+        route!(self, call, meta, message, TopicServiceClient::list_topics, {
+            let mut found: BTreeMap<String, Option<Topic>> = BTreeMap::new();
+            for topic in meta.read(|rows| read::topics(rows)).await? {
+                if topic.namespace == namespace {
+                    found.insert(topic.name.clone(), Some(topic));
+                }
+            }
+            for partition in self.node.partitions() {
+                for topic in partition.feed().topics().iter().filter(|topic| topic.namespace == namespace) {
+                    found.entry(topic.name.clone()).or_insert(None);
+                }
+            }
+            let topics = found.into_iter().map(|(name, stored)| self.shown(&namespace, &name, stored));
+            Ok(v1::ListTopicsResponse { topics: topics.collect::<Result<_, _>>()? })
+        })
+    }
+
+    pub(crate) async fn update_one_topic(
+        &self,
+        message: v1::UpdateTopicRequest,
+        call: Call,
+    ) -> Result<v1::UpdateTopicResponse, Error> {
+        let (namespace, name) = names(message.namespace.clone(), &message.name)?;
+        route!(self, call, self.node.partition(0)?, message, TopicServiceClient::update_topic, {
+            let limits = message.limits.unwrap_or_default();
+            let change = |before: &TopicSettings| convert::topic_settings(before, &limits);
+            let topic = self.change(&namespace, &name, message.expected_version, change, call).await?;
+            Ok(v1::UpdateTopicResponse { topic: Some(topic) })
+        })
+    }
+
+    pub(crate) async fn pause_one_topic(
+        &self,
+        message: v1::PauseTopicRequest,
+        call: Call,
+    ) -> Result<v1::PauseTopicResponse, Error> {
+        let (namespace, name) = names(message.namespace.clone(), &message.name)?;
+        route!(self, call, self.node.partition(0)?, message, TopicServiceClient::pause_topic, {
+            let pause = |before: &TopicSettings| Ok(TopicSettings { paused: true, ..before.clone() });
+            let topic = self.change(&namespace, &name, 0, pause, call).await?;
+            Ok(v1::PauseTopicResponse { topic: Some(topic) })
+        })
+    }
+
+    pub(crate) async fn resume_one_topic(
+        &self,
+        message: v1::ResumeTopicRequest,
+        call: Call,
+    ) -> Result<v1::ResumeTopicResponse, Error> {
+        let (namespace, name) = names(message.namespace.clone(), &message.name)?;
+        route!(self, call, self.node.partition(0)?, message, TopicServiceClient::resume_topic, {
+            let resume = |before: &TopicSettings| Ok(TopicSettings { paused: false, ..before.clone() });
+            let topic = self.change(&namespace, &name, 0, resume, call).await?;
+            Ok(v1::ResumeTopicResponse { topic: Some(topic) })
+        })
+    }
+
     /// What partition 0 has stored of a topic. Linearizable.
     async fn stored(&self, namespace: &str, name: &str) -> Result<Option<Topic>, Error> {
         self.node.partition(0)?.read(|rows| read::find_topic(rows, namespace, name)).await

@@ -20,6 +20,7 @@ use super::{Answers, Services};
 use crate::convert;
 use crate::error::Error;
 use crate::feed::Changed;
+use crate::node::Node;
 use crate::partition::Partition;
 use crate::validate::Violations;
 
@@ -52,6 +53,11 @@ struct Watch {
 
 impl Services {
     pub(crate) fn watch_triggers(&self, message: v1::WatchRequest) -> Result<Answers<v1::WatchResponse>, Error> {
+        Ok(self.begin_watch(message)?.stream())
+    }
+
+    /// Checks what is to be watched.
+    pub(crate) fn begin_watch(&self, message: v1::WatchRequest) -> Result<Begun, Error> {
         let mut v = Violations::new();
         let namespace = v.namespace("namespace", message.namespace);
         if !message.id.is_empty() {
@@ -73,9 +79,41 @@ impl Services {
         if resumed && partitions.iter().any(|partition| !places.contains_key(&partition.number())) {
             return Err(Error::invalid("cursor", "expected the cursor of a watch with the same id and filter"));
         }
+        Ok(Begun { node: self.node.clone(), namespace, id, query, partitions, places, resumed })
+    }
+}
+
+/// A watch that has been checked and not been begun.
+pub(crate) struct Begun {
+    node: Node,
+    namespace: String,
+    id: Option<String>,
+    query: ListQuery,
+    partitions: Vec<Partition>,
+    places: BTreeMap<u32, Place>,
+    resumed: bool,
+}
+
+impl Begun {
+    /// Whose triggers.
+    pub(crate) fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// Says at once what the stream would say first: that the cursor is too old.
+    pub(crate) fn check_cursor(&self) -> Result<(), Error> {
+        let kept = |partition: &Partition| match self.places.get(&partition.number()) {
+            Some(place) => partition.feed().is_kept(place.index),
+            None => true,
+        };
+        if self.partitions.iter().all(kept) { Ok(()) } else { Err(Error::StaleCursor) }
+    }
+
+    /// The events.
+    pub(crate) fn stream(self) -> Answers<v1::WatchResponse> {
+        let Begun { node, namespace, id, query, partitions, places, resumed } = self;
         let (events, stream) = mpsc::channel(EVENTS_AHEAD);
         let watch = Watch { namespace, id, query, partitions, places, events: events.clone() };
-        let node = self.node.clone();
         tokio::spawn(async move {
             let result = tokio::select! {
                 result = watch.run(resumed) => result,
@@ -87,7 +125,7 @@ impl Services {
                 let _ = events.send(Err(error.into())).await;
             }
         });
-        Ok(Box::pin(ReceiverStream::new(stream)))
+        Box::pin(ReceiverStream::new(stream))
     }
 }
 
