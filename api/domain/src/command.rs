@@ -75,7 +75,8 @@ pub struct Reply {
     /// The product as it is now.
     #[prost(message, optional, tag = "1")]
     pub product: Option<Product>,
-    /// The gift as it is now; absent when it was withdrawn.
+    /// The gift as it is now; absent when it was withdrawn. Without `draw` and `requests`, but for `BeginSend`, `Accept` and
+    /// `Transfer`, whose callers hold or send the link.
     #[prost(message, optional, tag = "2")]
     pub gift: Option<Gift>,
     /// The payment as it is now.
@@ -106,7 +107,10 @@ impl Reply {
 }
 
 pub(crate) fn apply(cx: &mut Context<'_, '_, '_, '_>, kind: Kind) -> Result<Reply, DomainError> {
-    let reply = match kind {
+    // Who sends the link, and who holds the gift.
+    let shows_secrets = matches!(kind, Kind::BeginSend(_) | Kind::Accept(_) | Kind::Transfer(_));
+    let (log_index, time) = (cx.index(), cx.now().as_millis());
+    let mut reply = match kind {
         Kind::PutProduct(command) => Reply { product: Some(product::put(cx, command)?), ..Reply::default() },
         Kind::Reserve(command) => gift::reserve(cx, command)?,
         Kind::SettlePayment(command) => payment::settle(cx, command)?,
@@ -124,5 +128,12 @@ pub(crate) fn apply(cx: &mut Context<'_, '_, '_, '_>, kind: Kind) -> Result<Repl
         Kind::Remind(command) => gift::remind(cx, &command)?,
         Kind::Expire(command) => gift::expire(cx, &command)?,
     };
-    Ok(Reply { log_index: cx.index(), time: cx.now().as_millis(), ..reply })
+    if reply.log_index == 0 {
+        (reply.log_index, reply.time) = (log_index, time);
+    }
+    if let Some(gift) = reply.gift.as_mut().filter(|_| !shows_secrets) {
+        gift.draw = None;
+        gift.requests.clear();
+    }
+    Ok(reply)
 }

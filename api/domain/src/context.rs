@@ -17,12 +17,26 @@ pub struct Context<'a, 'c, 's, 'o> {
     namespace: &'a str,
     /// Movements of money so far.
     pub(crate) movements: u32,
+    /// A dead letter is a fact that no rule can refuse: what cannot be scheduled then is left to a human.
+    is_fact: bool,
+    /// Something could not be scheduled.
+    unscheduled: bool,
 }
 
 impl<'a, 'c, 's, 'o> Context<'a, 'c, 's, 'o> {
     /// Of this namespace.
     pub fn new(cx: &'a mut DomainContext<'c, 's, 'o>, namespace: &'a str) -> Self {
-        Context { cx, namespace, movements: 0 }
+        Context { cx, namespace, movements: 0, is_fact: false, unscheduled: false }
+    }
+
+    /// To note a fact: where there is no room for a trigger, it is left out, and [`Context::take_unscheduled`] says so.
+    pub(crate) fn of_fact(cx: &'a mut DomainContext<'c, 's, 'o>, namespace: &'a str) -> Self {
+        Context { is_fact: true, ..Context::new(cx, namespace) }
+    }
+
+    /// Whether a trigger was left out, since this was last asked.
+    pub(crate) fn take_unscheduled(&mut self) -> bool {
+        std::mem::take(&mut self.unscheduled)
     }
 
     /// The tenant.
@@ -77,6 +91,10 @@ impl<'a, 'c, 's, 'o> Context<'a, 'c, 's, 'o> {
     pub(crate) fn schedule(&mut self, schedule: Schedule) -> Result<(), DomainError> {
         match self.cx.schedule(schedule)? {
             Ok(_) => Ok(()),
+            Err(_) if self.is_fact => {
+                self.unscheduled = true;
+                Ok(())
+            }
             Err(refusal) => Err(unfit(&refusal)),
         }
     }
@@ -85,6 +103,14 @@ impl<'a, 'c, 's, 'o> Context<'a, 'c, 's, 'o> {
     pub(crate) fn cancel(&mut self, id: &str) -> Result<Result<Receipt, Box<Receipt>>, DomainError> {
         let cancel = Cancel { namespace: self.namespace.to_owned(), id: id.to_owned(), ..Cancel::default() };
         decided(self.cx.cancel(cancel)?)
+    }
+
+    /// Cancels a trigger if it is still there to be cancelled.
+    pub(crate) fn drop_trigger(&mut self, id: &str) -> Result<(), DomainError> {
+        let cancel = Cancel { namespace: self.namespace.to_owned(), id: id.to_owned(), ..Cancel::default() };
+        // Fired, ended, or past its retention: all the same.
+        let _ = self.cx.cancel(cancel)?;
+        Ok(())
     }
 
     /// Moves a trigger.
@@ -102,7 +128,10 @@ fn decided(answer: Result<Reply, Refused>) -> Result<Result<Receipt, Box<Receipt
     }
 }
 
-/// What a trigger is refused for that nobody can do anything about here.
+/// What a trigger is refused for. The domains' own are within every bound but those of room: places in the entry, topics.
 fn unfit(refusal: &Refused) -> DomainError {
+    if matches!(refusal, Refused::Invalid { field: "entry", .. } | Refused::TooManyTopics { .. }) {
+        return Refusal::no_room(refusal.to_string()).into();
+    }
     Refusal::invalid("trigger", refusal.to_string()).into()
 }

@@ -22,15 +22,26 @@ pub const PAYMENT: u8 = 0x86;
 pub const JOURNAL: u8 = 0x87;
 /// (namespace, day, account) → counter of won.
 pub const DAY: u8 = 0x88;
-/// (namespace, state, gift) → nothing: gifts that wait for a human.
+/// (namespace, gift) → nothing: gifts that wait for a human.
 pub const ATTENTION: u8 = 0x89;
 
 fn table(tag: u8, namespace: &str) -> Vec<u8> {
     let mut key = Vec::with_capacity(64);
     key.push(tag);
-    key.extend_from_slice(namespace.as_bytes());
-    key.push(0);
+    text(&mut key, namespace);
     key
+}
+
+/// A text and the zero byte behind it. A zero in it is written otherwise, so that no text ends early; those that can be stored
+/// have none.
+fn text(key: &mut Vec<u8>, text: &str) {
+    for byte in text.bytes() {
+        match byte {
+            0 | 1 => key.extend_from_slice(&[1, byte + 1]),
+            byte => key.push(byte),
+        }
+    }
+    key.push(0);
 }
 
 fn named(tag: u8, namespace: &str, name: &[u8]) -> Vec<u8> {
@@ -62,8 +73,8 @@ pub fn gift(namespace: &str, id: &str) -> Vec<u8> {
 
 /// Gifts of a sender, the newest first.
 pub fn gifts_of_sender(namespace: &str, sender: &str) -> Vec<u8> {
-    let mut key = named(GIFT_OF_SENDER, namespace, sender.as_bytes());
-    key.push(0);
+    let mut key = table(GIFT_OF_SENDER, namespace);
+    text(&mut key, sender);
     key
 }
 
@@ -158,6 +169,9 @@ mod tests {
         let (from, to) = namespace_range(GIFT, "shop");
         assert!(!(from.clone()..to.clone()).contains(&gift("shop-2", "x")));
         assert!(!(from..to).contains(&gift("sho", "px")));
+        // A zero byte in the name of one is no end of it: hashes may hold any bytes.
+        assert_ne!(link("a\0b", b"12345678"), link("a", b"b\x0012345678"));
+        assert_ne!(link("a\x01b", b"12345678"), link("a\0b", b"12345678"));
     }
 
     #[test]

@@ -38,13 +38,18 @@ impl Domain for Domains {
         let Some(kind) = command.kind else {
             return Err(DomainError::Halt("business command of a kind this build does not know".to_owned()));
         };
+        // What no tenant can be called would get keys among those of others, or triggers that cannot be.
+        let allowed = namespace.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+        if !allowed || !(1..=64).contains(&namespace.len()) {
+            return Err(Refusal::invalid("namespace", "1..64 characters of [a-z0-9-]").into());
+        }
         let reply = command::apply(&mut Context::new(cx, namespace), kind)?;
         Ok(reply.encode_to_vec().into())
     }
 
     fn dead_lettered(&self, cx: &mut DomainContext<'_, '_, '_>, namespace: &str, id: &str) -> Result<(), DomainError> {
         match triggers::parse(id) {
-            Some(trigger) => gift::given_up(&mut Context::new(cx, namespace), &trigger),
+            Some(trigger) => gift::given_up(&mut Context::of_fact(cx, namespace), id, &trigger),
             None => Ok(()),
         }
     }

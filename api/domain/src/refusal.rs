@@ -27,6 +27,8 @@ pub enum Reason {
     Collision = 7,
     /// The link or nonce belongs to an earlier holder.
     Stale = 8,
+    /// Nothing is wrong with the command: the entry, or the partition, had no room for its triggers. Ask again.
+    NoRoom = 9,
 }
 
 /// Why a command was refused.
@@ -92,6 +94,11 @@ impl Refusal {
         Refusal { field: what.to_owned(), ..Refusal::of(Reason::Collision) }
     }
 
+    /// No room for the triggers of the command.
+    pub fn no_room(why: impl Into<String>) -> Refusal {
+        Refusal { field: "trigger".to_owned(), expected: why.into(), ..Refusal::of(Reason::NoRoom) }
+    }
+
     /// Of an earlier holder.
     pub fn stale(what: &str) -> Refusal {
         Refusal { field: what.to_owned(), ..Refusal::of(Reason::Stale) }
@@ -118,6 +125,7 @@ impl std::fmt::Display for Refusal {
             Reason::VersionMismatch => write!(f, "the version is {}, another was expected", self.version),
             Reason::Collision => write!(f, "{} is taken, draw again", self.field),
             Reason::Stale => write!(f, "{} is of an earlier holder", self.field),
+            Reason::NoRoom => write!(f, "no room for its triggers now, ask again: {}", self.expected),
             Reason::Unspecified => write!(f, "refused"),
         }
     }

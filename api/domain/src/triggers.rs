@@ -148,10 +148,10 @@ pub(crate) fn plan_internal(
     plan(cx, Planned { gift, purpose, topic: INTERNAL, due, local: None, payload, class: Class::Normal, retry })
 }
 
-/// Cancels a trigger of which it does not matter any more whether it has fired.
+/// Cancels a trigger of which it does not matter any more whether it has fired, or is there at all.
 pub(crate) fn drop_quietly(cx: &mut Context<'_, '_, '_, '_>, id: &str) -> Result<(), DomainError> {
     if !id.is_empty() {
-        let _fired_already = cx.cancel(id)?;
+        cx.drop_trigger(id)?;
     }
     Ok(())
 }

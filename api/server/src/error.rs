@@ -152,10 +152,10 @@ impl Error {
             | Error::MembershipBusy { .. }
             | Error::PaymentNotReached { .. }
             | Error::ShuttingDown => true,
+            Error::Domain { refusal, .. } => refusal.reason() == domain::Reason::NoRoom,
             Error::Passed(status) => status.code() == tonic::Code::Unavailable,
             Error::Invalid(_)
             | Error::Refused { .. }
-            | Error::Domain { .. }
             | Error::NotConfigured { .. }
             | Error::NoSuchTopic { .. }
             | Error::StaleCursor

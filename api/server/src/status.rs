@@ -271,6 +271,10 @@ fn refused_by_domain(partition: u32, refusal: domain::Refusal, details: &mut Det
             details.metadata("what", refusal.field);
             Reason::StaleLink
         }
+        Of::NoRoom => {
+            details.retry_after(Duration::from_millis(50));
+            Reason::Overloaded
+        }
         Of::Collision | Of::Unspecified => Reason::DomainRefused,
     }
 }

@@ -14,7 +14,7 @@ use scheduler::store::Read;
 use scheduler::time::Timestamp;
 
 use crate::harness::{NAMESPACE, Replica, at, cancel, complete, entry, receipt, report, retry, run, schedule};
-use crate::stock::Stock;
+use crate::stock::{COUNTED, GIVEN_UP, Stock};
 
 fn business(body: String) -> Kind {
     Kind::Business(Business { namespace: NAMESPACE.into(), body: body.into() })
@@ -487,4 +487,104 @@ fn ids_of_an_entry_are_read_at_once() {
     let applied = machine.apply(2, commands.clone(), &mut overlay).unwrap();
     assert_eq!(applied, replica.apply_bytes(2, commands).unwrap());
     assert_eq!(many.1.get(), 1);
+}
+
+fn given_up(replica: &Replica) -> usize {
+    replica.store.rows().keys().filter(|key| key[0] == GIVEN_UP).count()
+}
+
+/// A held trigger that has fired.
+fn held(user: &str) -> (Replica, Generation) {
+    let mut replica = Replica::default();
+    replica.one(1_000, business("stock gift 9".into()));
+    replica.one(2_000, business(format!("hold gift {user} 1000")));
+    replica.at(3_000, vec![]);
+    let generation = replica.get(&format!("hold-{user}")).unwrap().generation;
+    (replica, generation)
+}
+
+/// The domain is told of a dead letter once, in the entry that makes it, whichever way it became one; and of nothing else.
+///
+/// Red when `given_up` is not called for `Fail`, or is called for every failed attempt.
+#[test]
+fn a_domain_is_told_of_dead_letters() {
+    let (mut replica, generation) = held("a");
+    replica.one(4_000, retry("hold-a", generation, 1));
+    assert_eq!(given_up(&replica), 0, "one attempt of several");
+    replica.at(100_000, vec![]);
+    let fail = || Kind::Fail(Fail { report: report("hold-a", generation, 2), error: "never".into() });
+    assert_eq!(receipt(&replica.one(100_001, fail())).outcome, Outcome::DeadLettered);
+    assert_eq!(given_up(&replica), 1);
+    let after = replica.get("after-a").unwrap();
+    assert_eq!((after.state, after.due), (Outcome::Scheduled, Timestamp::from_millis(101_001)));
+    // Said again, it is decided already, and the domain is not told twice.
+    assert!(matches!(replica.one(200_000, fail()), Reply::AlreadyDecided(_)));
+    assert_eq!(replica.get("after-a").unwrap().generation, after.generation);
+
+    // One that ends well, and the last of the attempts.
+    let (mut replica, generation) = held("b");
+    replica.one(4_000, complete("hold-b", generation, 1));
+    assert_eq!(given_up(&replica), 0);
+    let (mut replica, generation) = held("c");
+    let mut time = 4_000;
+    for attempt in 1.. {
+        let reply = replica.one(time, retry("hold-c", generation, attempt));
+        if receipt(&reply).outcome == Outcome::DeadLettered {
+            break;
+        }
+        assert_eq!(given_up(&replica), 0, "attempt {attempt}");
+        time = replica.get("hold-c").unwrap().retry_at.unwrap().as_millis();
+    }
+    assert_eq!(given_up(&replica), 1);
+}
+
+/// A domain cannot refuse that a trigger was given up: it halts the replica, and says whose it was.
+///
+/// Red when the refusal is the answer to the report.
+#[test]
+fn a_domain_that_refuses_a_dead_letter_halts() {
+    let (mut replica, generation) = held("stubborn");
+    let fail = Kind::Fail(Fail { report: report("hold-stubborn", generation, 1), error: "never".into() });
+    let index = replica.machine.applied() + 1;
+    let halt = replica.apply_bytes(index, entry(4_000, vec![fail])).unwrap_err();
+    assert!(halt.reason.contains("a domain refused that hold-stubborn is a dead letter"), "{}", halt.reason);
+}
+
+/// A domain moves a trigger by the rules of the command: not once it has fired.
+///
+/// Red when `DomainContext::reschedule` takes no place: two versions of an entry would have one number.
+#[test]
+fn a_domain_moves_a_trigger_until_it_fires() {
+    let mut replica = Replica::default();
+    replica.one(1_000, business("stock gift 9".into()));
+    replica.one(2_000, business("hold gift a 10000".into()));
+    let first = replica.get("hold-a").unwrap().generation;
+    let moves = vec![business("move a 20000".into()), business("move a 30000".into())];
+    let moved = Reply::Business(Bytes::from_static(b"moved"));
+    assert_eq!(replica.at(3_000, moves), [moved.clone(), moved]);
+    let view = replica.get("hold-a").unwrap();
+    assert_eq!((view.state, view.due), (Outcome::Scheduled, Timestamp::from_millis(33_000)));
+    // Each command has a place, and each move one of its own.
+    assert_eq!((view.generation.index(), view.generation.place()), (3, 3));
+    assert_ne!(view.generation, first);
+    let late = replica.one(33_000, business("move a 1000".into()));
+    assert_eq!(late, Reply::Refused(Refusal::Business(Bytes::from_static(b"too-late"))));
+    assert_eq!(replica.get("hold-a").unwrap().state, Outcome::Fired);
+}
+
+/// Counters of a domain are summed over commands and entries, a refused one adds nothing and tells nobody.
+///
+/// Red when `rollback` keeps effects, or `add` replaces.
+#[test]
+fn a_domain_counts_and_tells_watchers() {
+    let mut replica = Replica::default();
+    let count = |delta: i64| business(format!("count tea {delta}"));
+    replica.at(1_000, vec![count(5), count(-7)]);
+    let index = replica.machine.applied() + 1;
+    let applied = replica.apply_bytes(index, entry(2_000, vec![count(1), business("count none 9".into())])).unwrap();
+    let told = |id: &str| scheduler::reply::Effect::Changed { namespace: NAMESPACE.into(), id: id.into() };
+    assert_eq!(applied.effects, [told("item tea")]);
+    let rows: Vec<_> = replica.store.rows().iter().filter(|(key, _)| key[0] == COUNTED).collect();
+    assert_eq!(rows.len(), 1);
+    assert_eq!(scheduler::overlay::decode_counter(rows[0].1), -1);
 }

@@ -1,5 +1,6 @@
 //! What a gift can be: bounds of its fields and moments. The edge checks them too, with better words; apply relies on nothing.
 
+use scheduler::command::LocalTime;
 use scheduler::time::{Delay, Timestamp};
 
 use crate::refusal::Refusal;
@@ -32,6 +33,7 @@ pub(super) fn reserve(command: &Reserve, now: Timestamp) -> Result<(), Refusal> 
     let recipient = command.recipient.as_ref().ok_or_else(|| Refusal::invalid("recipient", "present"))?;
     check_party("recipient", recipient)?;
     message(&command.message)?;
+    local(command.local.as_ref())?;
     send_at(command.send_at, now)
 }
 
@@ -48,6 +50,12 @@ pub(super) fn send_at(send_at: u64, now: Timestamp) -> Result<(), Refusal> {
     let at = Timestamp::from_millis(send_at);
     let ahead = at >= now.after(SEND_AHEAD_MIN) && at <= now.after(SEND_AHEAD_MAX);
     require(ahead, "send_at", "10 minutes to 366 days ahead of the cluster's time")
+}
+
+/// What a trigger can carry: it is scheduled when the gift is paid, too late to refuse.
+pub(super) fn local(local: Option<&LocalTime>) -> Result<(), Refusal> {
+    let short = |local: &LocalTime| local.date_time.len() <= 64 && local.zone.len() <= 64 && local.tzdb.len() <= 64;
+    require(local.is_none_or(short), "local", "at most 64 bytes in each field")
 }
 
 /// Refuses what a person cannot be, naming the field.

@@ -285,7 +285,8 @@ pub struct SendWork {
 impl Draw {
     /// The link and the code, when both are whole.
     pub(crate) fn whole(&self) -> Option<(&Secret, &Secret)> {
-        let whole = |secret: &&Secret| (8..=64).contains(&secret.hash.len()) && !secret.sealed.is_empty();
+        let whole =
+            |secret: &&Secret| (8..=64).contains(&secret.hash.len()) && (1..=512).contains(&secret.sealed.len());
         Some((self.link.as_ref().filter(whole)?, self.code.as_ref().filter(whole)?))
     }
 }

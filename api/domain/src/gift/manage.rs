@@ -10,13 +10,13 @@ use crate::ledger::Account;
 use crate::refusal::Refusal;
 
 use super::{
-    Cancel, EDIT_BEFORE, Edit, Gift, State, check, expect_version, find, give_back, go, is_repeated, note, remember,
-    save,
+    Asked, Cancel, EDIT_BEFORE, Edit, Gift, State, check, expect_version, find, give_back, go, is_repeated, note,
+    remember, save,
 };
 
 pub(crate) fn edit(cx: &mut Context<'_, '_, '_, '_>, command: Edit) -> Result<Reply, DomainError> {
     let mut gift = of_sender(find(cx, &command.gift)?, &command.sender)?;
-    if is_repeated(&gift, &command.request) {
+    if is_repeated(&gift, Asked::Edit, &command.request)? {
         return Ok(Reply::replay(gift));
     }
     expect_version(&gift, command.expected_version)?;
@@ -26,7 +26,7 @@ pub(crate) fn edit(cx: &mut Context<'_, '_, '_, '_>, command: Edit) -> Result<Re
     if cx.now().after(EDIT_BEFORE) > Timestamp::from_millis(gift.send_at) {
         return Err(Refusal::too_late(State::Reserved, State::Reserved, "until an hour before it is sent").into());
     }
-    remember(&mut gift, &command.request)?;
+    remember(&mut gift, Asked::Edit, &command.request)?;
     if let Some(recipient) = command.recipient {
         check::check_party("recipient", &recipient)?;
         gift.recipient = Some(recipient);
@@ -37,6 +37,7 @@ pub(crate) fn edit(cx: &mut Context<'_, '_, '_, '_>, command: Edit) -> Result<Re
     }
     if command.send_at != 0 {
         check::send_at(command.send_at, cx.now())?;
+        check::local(command.local.as_ref())?;
         gift.send_at = command.send_at;
         gift.local = command.local;
         let moved = cx.reschedule(Reschedule {
@@ -57,8 +58,11 @@ pub(crate) fn edit(cx: &mut Context<'_, '_, '_, '_>, command: Edit) -> Result<Re
 
 pub(crate) fn cancel(cx: &mut Context<'_, '_, '_, '_>, command: Cancel) -> Result<Reply, DomainError> {
     let mut gift = of_sender(find(cx, &command.gift)?, &command.sender)?;
-    if is_repeated(&gift, &command.request) {
-        return Ok(Reply::replay(gift));
+    if is_repeated(&gift, Asked::Cancel, &command.request)? {
+        // The receipt is that of the first time.
+        let decided = gift.events.iter().find(|event| event.state == State::Cancelled as i32);
+        let (log_index, time) = decided.map_or((0, 0), |event| (event.log_index, event.at));
+        return Ok(Reply { log_index, time, ..Reply::replay(gift) });
     }
     expect_version(&gift, command.expected_version)?;
     if gift.state() != State::Reserved {
@@ -68,7 +72,7 @@ pub(crate) fn cancel(cx: &mut Context<'_, '_, '_, '_>, command: Cancel) -> Resul
     if cx.cancel(&gift.send_trigger)?.is_err() {
         return Err(Refusal::too_late(State::Reserved, State::Cancelled, "until the moment it is sent").into());
     }
-    remember(&mut gift, &command.request)?;
+    remember(&mut gift, Asked::Cancel, &command.request)?;
     go(cx, &mut gift, State::Cancelled, "taken back by the sender")?;
     give_back(cx, &gift, Account::Held, "the sender took the gift back")?;
     save(cx, &mut gift)?;

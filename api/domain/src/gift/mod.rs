@@ -34,6 +34,7 @@ use scheduler::domain::DomainError;
 use crate::context::Context;
 use crate::ledger::{self, Account};
 use crate::notification::{self, News};
+use crate::payment::Payment;
 use crate::refusal::Refusal;
 use crate::triggers::{Named, Purpose};
 use crate::{keys, payment};
@@ -93,12 +94,27 @@ fn note(cx: &Context<'_, '_, '_, '_>, gift: &mut Gift, what: &str) {
 }
 
 /// Whether this request has changed the gift already.
-fn is_repeated(gift: &Gift, request: &Bytes) -> bool {
-    !request.is_empty() && gift.requests.contains(request)
+fn is_repeated(gift: &Gift, asked: Asked, request: &Bytes) -> Result<bool, Refusal> {
+    match gift.requests.iter().filter_map(|known| known.split_first()).find(|(_, known)| known == request) {
+        Some((kind, _)) if *kind == asked as u8 => Ok(true),
+        // The answer to another command would be taken for that to this one.
+        Some(_) => Err(Refusal::invalid("request_id", "one that no other command has used")),
+        None => Ok(false),
+    }
+}
+
+/// Commands that can be repeated, by their number in [`Kind`](crate::Kind).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asked {
+    Edit = 5,
+    Cancel = 6,
+    Accept = 13,
+    Transfer = 14,
+    Redeem = 15,
 }
 
 /// So that a repetition is known.
-fn remember(gift: &mut Gift, request: &Bytes) -> Result<(), Refusal> {
+fn remember(gift: &mut Gift, asked: Asked, request: &Bytes) -> Result<(), Refusal> {
     if request.is_empty() {
         return Ok(());
     }
@@ -108,7 +124,7 @@ fn remember(gift: &mut Gift, request: &Bytes) -> Result<(), Refusal> {
     if gift.requests.len() >= record::REQUESTS_MAX {
         gift.requests.remove(0);
     }
-    gift.requests.push(request.clone());
+    gift.requests.push([&[asked as u8], &request[..]].concat().into());
     Ok(())
 }
 
@@ -117,12 +133,18 @@ fn expect_version(gift: &Gift, expected: u64) -> Result<(), Refusal> {
 }
 
 /// Gives the money back, from where it is.
-fn give_back(cx: &mut Context<'_, '_, '_, '_>, gift: &Gift, from: Account, reason: &str) -> Result<(), DomainError> {
+fn give_back(
+    cx: &mut Context<'_, '_, '_, '_>,
+    gift: &Gift,
+    from: Account,
+    reason: &str,
+) -> Result<Payment, DomainError> {
     let mut payment = payment::find(cx, &gift.id)?;
     if from != Account::InTransit {
         ledger::post(cx, &gift.id, from, Account::InTransit, payment.captured_won)?;
     }
-    payment::refund(cx, &mut payment, reason)
+    payment::refund(cx, &mut payment, reason)?;
+    Ok(payment)
 }
 
 /// Puts a gift onto the list of those that wait for a human, and tells the operators, once.
@@ -152,19 +174,34 @@ fn settle_attention(cx: &mut Context<'_, '_, '_, '_>, gift: &mut Gift) -> Result
 }
 
 /// A trigger of a gift has become a dead letter: nobody will do what it was for.
-pub(crate) fn given_up(cx: &mut Context<'_, '_, '_, '_>, trigger: &Named) -> Result<(), DomainError> {
-    match trigger.purpose {
-        Purpose::Pay => payment::fate_unknown(cx, &trigger.gift, "every attempt to confirm it was given up"),
-        Purpose::Send => send::given_up(cx, &trigger.gift),
-        Purpose::Query | Purpose::Find | Purpose::Refund | Purpose::Remind | Purpose::Expire => {
-            let why = format!("the trigger that was to {} was given up", trigger.purpose.name());
-            match needs_attention(cx, &trigger.gift, &why) {
-                // It was withdrawn.
-                Err(DomainError::Refused(_)) => Ok(()),
-                other => other.map(drop),
-            }
-        }
+///
+/// One that the gift does not wait for any more changes nothing. Nothing of this can be refused.
+pub(crate) fn given_up(cx: &mut Context<'_, '_, '_, '_>, id: &str, trigger: &Named) -> Result<(), DomainError> {
+    let key = keys::gift(cx.namespace(), &trigger.gift);
+    let Some(gift) = cx.get::<Gift>("gift", &key)? else { return Ok(()) };
+    let payment = payment::find(cx, &gift.id)?;
+    let waited_for = match trigger.purpose {
+        Purpose::Pay | Purpose::Query => payment.is_open() && payment.trigger == id,
+        Purpose::Send => gift.send_trigger == id,
+        Purpose::Find => gift.state() == State::SendUnknown,
+        Purpose::Refund => payment.refund() == payment::RefundState::Requested,
+        Purpose::Remind | Purpose::Expire => gift.state().is_held() && gift.clock_trigger == id,
         // News never change a gift.
-        Purpose::Notify => Ok(()),
+        Purpose::Notify => false,
+    };
+    if !waited_for {
+        return Ok(());
     }
+    match trigger.purpose {
+        Purpose::Pay => payment::fate_unknown(cx, payment, "every attempt to confirm it was given up")?,
+        Purpose::Send => send::given_up(cx, gift)?,
+        purpose => {
+            drop(needs_attention(cx, &gift.id, &format!("the trigger that was to {} was given up", purpose.name()))?)
+        }
+    }
+    // There was no room for what comes next: it does not come by itself.
+    if cx.take_unscheduled() {
+        needs_attention(cx, &trigger.gift, "what comes next could not be scheduled")?;
+    }
+    Ok(())
 }

@@ -9,16 +9,19 @@ use crate::notification::{self, News};
 use crate::refusal::Refusal;
 use crate::triggers;
 
-use super::{Accept, Draw, Gift, Redeem, State, Transfer, check, cut, find_by, go, is_repeated, note, remember, save};
+use super::{
+    Accept, Asked, Draw, Gift, Redeem, State, Transfer, check, cut, find_by, go, is_repeated, note, remember, save,
+    settle_attention,
+};
 
 pub(crate) fn accept(cx: &mut Context<'_, '_, '_, '_>, command: Accept) -> Result<Reply, DomainError> {
     let mut gift = held(cx, &command.link, State::Accepted)?;
-    if is_repeated(&gift, &command.request) || gift.state() == State::Accepted {
+    if is_repeated(&gift, Asked::Accept, &command.request)? || gift.state() == State::Accepted {
         return Ok(Reply::replay(gift));
     }
     in_time(cx, &gift, State::Accepted)?;
     go(cx, &mut gift, State::Accepted, "accepted by the recipient")?;
-    remember(&mut gift, &command.request)?;
+    remember(&mut gift, Asked::Accept, &command.request)?;
     notification::tell(cx, &gift, News::Received)?;
     save(cx, &mut gift)?;
     Ok(Reply::gift(gift))
@@ -26,7 +29,7 @@ pub(crate) fn accept(cx: &mut Context<'_, '_, '_, '_>, command: Accept) -> Resul
 
 pub(crate) fn transfer(cx: &mut Context<'_, '_, '_, '_>, command: Transfer) -> Result<Reply, DomainError> {
     let mut gift = held(cx, &command.link, State::Sent)?;
-    if is_repeated(&gift, &command.request) {
+    if is_repeated(&gift, Asked::Transfer, &command.request)? {
         return Ok(Reply::replay(gift));
     }
     if !gift.state().is_held() {
@@ -62,7 +65,7 @@ pub(crate) fn transfer(cx: &mut Context<'_, '_, '_, '_>, command: Transfer) -> R
     gift.holder += 1;
     gift.transferred = true;
     gift.recipient = Some(to);
-    remember(&mut gift, &command.request)?;
+    remember(&mut gift, Asked::Transfer, &command.request)?;
     note(cx, &mut gift, "passed on to somebody else");
     notification::tell(cx, &gift, News::Arrived)?;
     save(cx, &mut gift)?;
@@ -71,16 +74,17 @@ pub(crate) fn transfer(cx: &mut Context<'_, '_, '_, '_>, command: Transfer) -> R
 
 pub(crate) fn redeem(cx: &mut Context<'_, '_, '_, '_>, command: Redeem) -> Result<Reply, DomainError> {
     let mut gift = find_by(cx, &keys::code(cx.namespace(), &command.code), "code")?;
-    if is_repeated(&gift, &command.request) {
+    if is_repeated(&gift, Asked::Redeem, &command.request)? {
         return Ok(Reply::replay(gift));
     }
     in_time(cx, &gift, State::Used)?;
     go(cx, &mut gift, State::Used, "used")?;
-    remember(&mut gift, &command.request)?;
+    remember(&mut gift, Asked::Redeem, &command.request)?;
     gift.shop = cut(command.shop, 64);
     // Nobody has to be reminded, and it does not expire.
     let clock = std::mem::take(&mut gift.clock_trigger);
     triggers::drop_quietly(cx, &clock)?;
+    settle_attention(cx, &mut gift)?;
     save(cx, &mut gift)?;
     Ok(Reply::gift(gift))
 }

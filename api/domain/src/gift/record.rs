@@ -190,7 +190,7 @@ pub struct Gift {
     /// What happened, in order.
     #[prost(message, repeated, tag = "14")]
     pub events: Vec<Event>,
-    /// Hashes of the newest requests that changed it.
+    /// The newest requests that changed it: the number of the command's kind, then the 16 bytes of the request.
     #[prost(bytes = "bytes", repeated, tag = "15")]
     pub requests: Vec<Bytes>,
     /// Number of the command that changed it last.
@@ -223,6 +223,9 @@ pub struct Gift {
     /// Whether it waits for a human.
     #[prost(bool, tag = "25")]
     pub attention: bool,
+    /// Reminders that are over: the next one has this number.
+    #[prost(uint32, tag = "26")]
+    pub reminded: u32,
 }
 
 impl Gift {

@@ -65,7 +65,8 @@ pub(crate) fn paid(cx: &mut Context<'_, '_, '_, '_>, payment: &mut Payment) -> R
     if cx.now() > send_at.after(PAID_LATE_MAX) {
         gift.trouble = "the payment was confirmed too late".to_owned();
         go(cx, &mut gift, State::Failed, "paid more than an hour after its moment")?;
-        give_back(cx, &gift, Account::Held, "the gift could not be sent in time")?;
+        settle_attention(cx, &mut gift)?;
+        *payment = give_back(cx, &gift, Account::Held, "the gift could not be sent in time")?;
         notification::tell(cx, &gift, News::Failed)?;
         save(cx, &mut gift)?;
         return Ok(Reply::gift(gift));
@@ -103,7 +104,8 @@ pub(crate) fn withdraw(cx: &mut Context<'_, '_, '_, '_>, id: &str) -> Result<Rep
         return Err(Refusal::wrong_state(gift.state(), State::Unspecified).into());
     }
     let listed = keys::gift_of_sender(cx.namespace(), &gift.sender().id, Generation::from_number(gift.made));
-    for key in [keys::gift(cx.namespace(), id), keys::payment(cx.namespace(), id), listed] {
+    let (own, payment) = (keys::gift(cx.namespace(), id), keys::payment(cx.namespace(), id));
+    for key in [own, payment, listed, keys::attention(cx.namespace(), id)] {
         cx.delete(&key)?;
     }
     cx.changed(&super::watched(id));
@@ -128,6 +130,9 @@ pub(super) fn plan_send(
     round: u32,
 ) -> Result<(), DomainError> {
     let local = gift.local.clone().filter(|_| round == 1);
+    // That of the round before is being completed, or of no use any more.
+    let before = std::mem::take(&mut gift.send_trigger);
+    triggers::drop_quietly(cx, &before)?;
     gift.send_trigger = triggers::plan(
         cx,
         Planned {

@@ -13,6 +13,7 @@ use crate::context::Context;
 use crate::keys;
 use crate::ledger::{self, Account};
 use crate::notification::{self, Channel, News};
+use crate::product;
 use crate::refusal::Refusal;
 use crate::triggers::{self, Planned, Purpose};
 
@@ -31,6 +32,8 @@ const RETRY_AFTER: Delay = Delay::from_secs(5);
 const OUTAGE_PAUSE: Delay = Delay::from_secs(30);
 /// How long a gift waits for a provider that is down.
 const OUTAGE_MAX: Delay = Delay::from_secs(24 * 3_600);
+/// The longest a gifticon can be valid, with the rest of the day it is sent on in any zone.
+const VALID_MAX: Delay = Delay::from_days(product::VALID_DAYS_MAX as u64 + 2);
 /// When whether a message was sent is asked about.
 const FIND_AFTER: Delay = Delay::from_secs(60);
 
@@ -44,14 +47,15 @@ pub(crate) fn begin_send(cx: &mut Context<'_, '_, '_, '_>, command: BeginSend) -
     let Some(mut sending) = gift.sending.clone().filter(|sending| sending.round == command.round) else {
         return Ok(over(gift));
     };
+    let channels = gift.recipient().gift_channels();
     for rejected in command.rejected {
-        if !sending.rejected.iter().any(|known| known.channel == rejected.channel) {
-            let error = cut(rejected.error, 128);
-            sending.rejected.push(Attempt { at: cx.now().as_millis(), error, ..rejected });
+        let known = sending.rejected.iter().any(|known| known.channel == rejected.channel);
+        if !known && channels.contains(&rejected.channel()) {
+            let (provider_id, error) = (cut(rejected.provider_id, 128), cut(rejected.error, 128));
+            sending.rejected.push(Attempt { channel: rejected.channel, at: cx.now().as_millis(), provider_id, error });
         }
     }
     let is_rejected = |channel: Channel| sending.rejected.iter().any(|one| one.channel() == channel);
-    let channels = gift.recipient().gift_channels();
     // Nobody to send to: the sender passes the link on.
     let channels = if channels.is_empty() { vec![Channel::Unspecified] } else { channels };
     let Some(channel) = channels.into_iter().find(|channel| !is_rejected(*channel)) else {
@@ -61,6 +65,10 @@ pub(crate) fn begin_send(cx: &mut Context<'_, '_, '_, '_>, command: BeginSend) -
     };
     let begun = sending.begun.take().filter(|begun| begun.channel() == channel);
     let resumed = begun.is_some();
+    if !resumed {
+        // What is sent now expires as of now, however long the rounds before took.
+        validity(cx, &mut gift, command.expires_at, command.remind_at)?;
+    }
     let begun = begun.unwrap_or(Attempt { channel: channel.into(), at: cx.now().as_millis(), ..Attempt::default() });
     let begun_at = begun.at;
     sending.begun = Some(begun);
@@ -70,8 +78,35 @@ pub(crate) fn begin_send(cx: &mut Context<'_, '_, '_, '_>, command: BeginSend) -
     Ok(Reply { turn: Some(turn), ..Reply::gift(gift) })
 }
 
+/// Until when the gift can be used if it is sent now.
+fn validity(
+    cx: &Context<'_, '_, '_, '_>,
+    gift: &mut Gift,
+    expires_at: u64,
+    remind_at: Vec<u64>,
+) -> Result<(), Refusal> {
+    let at = Timestamp::from_millis(expires_at);
+    let within = at > cx.now() && at <= cx.now().after(VALID_MAX);
+    let in_order = remind_at.is_sorted() && remind_at.iter().all(|at| *at < expires_at);
+    if !within || !in_order || remind_at.len() > 8 {
+        return Err(Refusal::invalid(
+            "expires_at",
+            "after now, at most 3,652 days, and after each of at most 8 reminders",
+        ));
+    }
+    gift.expires_at = expires_at;
+    gift.remind_at = remind_at;
+    Ok(())
+}
+
 /// From now on the gift has a code.
 fn first_turn(cx: &mut Context<'_, '_, '_, '_>, gift: &mut Gift, command: &BeginSend) -> Result<(), DomainError> {
+    if command.round != 1 {
+        return Err(Refusal::invalid("round", "1: it was never tried to be sent").into());
+    }
+    if cx.now() < Timestamp::from_millis(gift.send_at) {
+        return Err(Refusal::invalid("gift", "one whose moment to be sent has come").into());
+    }
     let drawn = command.draw.as_ref().and_then(|draw| Some((draw, draw.whole()?)));
     let Some((draw, (link, code))) = drawn else {
         return Err(Refusal::invalid("draw", "a link and a code").into());
@@ -80,17 +115,10 @@ fn first_turn(cx: &mut Context<'_, '_, '_, '_>, gift: &mut Gift, command: &Begin
     if cx.raw(&link)?.is_some() || cx.raw(&code)?.is_some() {
         return Err(Refusal::collision("the code or link").into());
     }
-    let within = Timestamp::from_millis(command.expires_at) > cx.now();
-    let in_order = command.remind_at.is_sorted() && command.remind_at.iter().all(|at| *at < command.expires_at);
-    if !within || !in_order || command.remind_at.len() > 8 {
-        return Err(Refusal::invalid("expires_at", "after now, and after every reminder").into());
-    }
     cx.put_raw(&link, gift.id.as_bytes())?;
     cx.put_raw(&code, gift.id.as_bytes())?;
     gift.draw = Some(draw.clone());
     gift.holder = 1;
-    gift.expires_at = command.expires_at;
-    gift.remind_at.clone_from(&command.remind_at);
     gift.sending = Some(Sending { round: command.round, ..Sending::default() });
     go(cx, gift, State::Sending, "a gifticon was drawn, it is being sent")?;
     ledger::post(cx, &gift.id, Account::Held, Account::InTransit, gift.price())
@@ -107,9 +135,18 @@ fn in_round(cx: &Context<'_, '_, '_, '_>, id: &str, round: u32) -> Result<Result
     Ok(if gift.state() == State::Sending && current { Ok(gift) } else { Err(Reply::replay(gift)) })
 }
 
+/// What was never begun cannot have been sent.
+fn has_begun(gift: &Gift) -> Result<(), Refusal> {
+    match gift.sending.as_ref().is_some_and(|sending| sending.begun.is_some()) {
+        true => Ok(()),
+        false => Err(Refusal::invalid("round", "one in which sending has begun")),
+    }
+}
+
 pub(crate) fn sent(cx: &mut Context<'_, '_, '_, '_>, command: Sent) -> Result<Reply, DomainError> {
     match in_round(cx, &command.gift, command.round)? {
         Ok(mut gift) => {
+            has_begun(&gift)?;
             has_arrived(cx, &mut gift, command.channel(), command.provider_id)?;
             Ok(Reply::gift(gift))
         }
@@ -147,6 +184,7 @@ pub(crate) fn send_later(cx: &mut Context<'_, '_, '_, '_>, command: SendLater) -
     // What refused it may take it the next time only if it was not refused for good.
     gift.trouble = cut(command.error, 256);
     let now = cx.now();
+    let goes_on = command.outage && sending.waiting_since != 0;
     let pause = if command.outage {
         if sending.waiting_since == 0 {
             sending.waiting_since = now.as_millis();
@@ -171,7 +209,14 @@ pub(crate) fn send_later(cx: &mut Context<'_, '_, '_, '_>, command: SendLater) -
     let asked = Delay::from_millis(command.after_ms.min(Delay::from_secs(3_600).as_millis()));
     let (due, round) = (now.after(pause.max(asked)), sending.round);
     gift.sending = Some(sending);
-    note(cx, &mut gift, if command.outage { "a provider is down, it waits" } else { "not sent, it is tried again" });
+    // Once for an outage, which may take thousands of rounds.
+    if !goes_on {
+        note(
+            cx,
+            &mut gift,
+            if command.outage { "a provider is down, it waits" } else { "not sent, it is tried again" },
+        );
+    }
     plan_send(cx, &mut gift, due, round)?;
     save(cx, &mut gift)?;
     Ok(Reply::gift(gift))
@@ -180,6 +225,7 @@ pub(crate) fn send_later(cx: &mut Context<'_, '_, '_, '_>, command: SendLater) -
 pub(crate) fn send_unknown(cx: &mut Context<'_, '_, '_, '_>, command: SendUnknown) -> Result<Reply, DomainError> {
     match in_round(cx, &command.gift, command.round)? {
         Ok(mut gift) => {
+            has_begun(&gift)?;
             gift.trouble = cut(command.error, 256);
             lose_sight(cx, &mut gift)?;
             Ok(Reply::gift(gift))
@@ -235,8 +281,7 @@ pub(crate) fn resolve_send(cx: &mut Context<'_, '_, '_, '_>, command: ResolveSen
 }
 
 /// Every attempt to send it was given up: executors died over it.
-pub(super) fn given_up(cx: &mut Context<'_, '_, '_, '_>, id: &str) -> Result<(), DomainError> {
-    let Some(mut gift) = cx.get::<Gift>("gift", &keys::gift(cx.namespace(), id))? else { return Ok(()) };
+pub(super) fn given_up(cx: &mut Context<'_, '_, '_, '_>, mut gift: Gift) -> Result<(), DomainError> {
     gift.trouble = "every attempt to send it was given up".to_owned();
     let begun = gift.sending.as_ref().is_some_and(|sending| sending.begun.is_some());
     match gift.state() {

@@ -47,7 +47,7 @@ impl Day {
     /// The day a moment is on.
     pub fn of(time: Timestamp) -> Day {
         // Timestamps end in the year 10000, which is within 32 bits of days.
-        Day(u32::try_from((time.as_millis() + OFFSET_MS) / DAY_MS).unwrap_or(u32::MAX))
+        Day(u32::try_from(time.as_millis().saturating_add(OFFSET_MS) / DAY_MS).unwrap_or(u32::MAX))
     }
 
     /// Its first moment; the first day began before there were timestamps.

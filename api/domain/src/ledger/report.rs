@@ -60,7 +60,7 @@ impl DayReport {
         // What the payer lost was captured.
         let won = if account == Account::Payer { -won } else { won };
         if let Some(sum) = self.account(account) {
-            *sum += won;
+            *sum = sum.saturating_add(won);
         }
     }
 }
@@ -127,8 +127,10 @@ pub fn report(rows: &dyn Read, namespace: &str, as_of: Timestamp) -> Result<Repo
     let to = keys::journal_from(namespace, as_of.after(scheduler::time::Delay::from_millis(1)));
     rows.scan(&keys::journal_from(namespace, last.start()), &to, &mut |_, value| {
         match stored::decode::<Movement>("journal", value) {
+            // More than a payment can be is damage.
+            Ok(movement) if movement.won > crate::payment::WON_MAX => broken = true,
             Ok(movement) => {
-                let won = i64::try_from(movement.won).unwrap_or(i64::MAX);
+                let won = movement.won as i64;
                 today.add(movement.from(), -won);
                 today.add(movement.to(), won);
                 any = true;

@@ -32,8 +32,9 @@ pub(crate) fn begin(cx: &mut Context<'_, '_, '_, '_>, gift: &str, ask: Ask, pric
     if !short(&ask.payment_key, 200) {
         return Err(Refusal::invalid("payment.payment_key", "1..200 printable ASCII characters").into());
     }
-    if !short(&ask.order_id, 64) {
-        return Err(Refusal::invalid("payment.order_id", "1..64 printable ASCII characters").into());
+    // A provider takes an order once: so one payment cannot pay for two gifts, whichever partitions they are in.
+    if ask.order_id != gift {
+        return Err(Refusal::invalid("payment.order_id", "the id of the gift").into());
     }
     if !short(&ask.provider, 32) {
         return Err(Refusal::invalid("payment.provider", "1..32 printable ASCII characters").into());
@@ -41,7 +42,7 @@ pub(crate) fn begin(cx: &mut Context<'_, '_, '_, '_>, gift: &str, ask: Ask, pric
     if ask.amount_won != price_won {
         return Err(Refusal::invalid("payment.amount_won", format!("the price of the product, {price_won}")).into());
     }
-    let payment = Payment {
+    let mut payment = Payment {
         id: gift.to_owned(),
         provider: ask.provider,
         payment_key: ask.payment_key,
@@ -52,8 +53,7 @@ pub(crate) fn begin(cx: &mut Context<'_, '_, '_, '_>, gift: &str, ask: Ask, pric
         ..Payment::default()
     };
     let payload = work(cx.namespace(), &payment).encode_to_vec();
-    save(cx, &payment)?;
-    triggers::plan(
+    payment.trigger = triggers::plan(
         cx,
         Planned {
             gift,
@@ -67,7 +67,7 @@ pub(crate) fn begin(cx: &mut Context<'_, '_, '_, '_>, gift: &str, ask: Ask, pric
             retry: triggers::retry(5, 500, 10_000),
         },
     )?;
-    Ok(())
+    save(cx, &payment)
 }
 
 fn work(namespace: &str, payment: &Payment) -> PayWork {

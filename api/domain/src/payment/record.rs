@@ -75,6 +75,16 @@ pub struct Payment {
     /// Number of the command that made it.
     #[prost(uint64, tag = "14")]
     pub made: u64,
+    /// The trigger that asks the provider, while it is not known what became of it.
+    #[prost(string, tag = "15")]
+    pub trigger: String,
+}
+
+impl Payment {
+    /// Whether it is not known yet if it was captured.
+    pub fn is_open(&self) -> bool {
+        matches!(self.state(), PaymentState::InProgress | PaymentState::Unknown)
+    }
 }
 
 /// What the payer's side was given by the provider, and wants captured.
@@ -86,7 +96,7 @@ pub struct Ask {
     /// The provider's name for the payment.
     #[prost(string, tag = "2")]
     pub payment_key: String,
-    /// The merchant's name for it.
+    /// The merchant's name for it: the id of the gift.
     #[prost(string, tag = "3")]
     pub order_id: String,
     /// Must be the price.

@@ -26,7 +26,8 @@ pub enum Outcome {
     Captured = 1,
     /// Not captured, and it never will be.
     Declined = 2,
-    /// The provider was not reached: nothing was asked.
+    /// The provider was not reached: nothing was asked, by nobody. An executor that cannot exclude that the trigger was delivered
+    /// before says `Unknown`.
     NotReached = 3,
     /// Nothing is known.
     Unknown = 4,
@@ -54,16 +55,25 @@ pub struct Settle {
 
 pub(crate) fn settle(cx: &mut Context<'_, '_, '_, '_>, command: Settle) -> Result<Reply, DomainError> {
     let mut payment = match find(cx, &command.payment) {
-        // It was withdrawn: a report that was repeated.
-        Err(DomainError::Refused(_)) => return Ok(Reply { replayed: true, ..Reply::default() }),
+        // It was withdrawn: a report that was repeated. Money that was taken is not passed over in silence, though.
+        Err(DomainError::Refused(_)) if command.outcome() != Outcome::Captured => {
+            return Ok(Reply { replayed: true, ..Reply::default() });
+        }
         found => found?,
     };
     let outcome = command.outcome();
-    let open = matches!(payment.state(), PaymentState::InProgress | PaymentState::Unknown);
-    if command.captured_won > super::WON_MAX {
-        return Err(Refusal::invalid("captured_won", "at most 100,000,000").into());
+    let open = payment.is_open();
+    if outcome == Outcome::Captured && !(1..=super::WON_MAX).contains(&command.captured_won) {
+        return Err(Refusal::invalid("captured_won", "1..100,000,000").into());
     }
-    payment.error = gift::cut(command.error, 256);
+    if open {
+        payment.error = gift::cut(command.error, 256);
+    }
+    if open && matches!(outcome, Outcome::Captured | Outcome::Declined) {
+        // Nothing is left to be asked.
+        let trigger = std::mem::take(&mut payment.trigger);
+        triggers::drop_quietly(cx, &trigger)?;
+    }
     let reply = match (open, outcome) {
         (true, Outcome::Captured) if command.captured_won == payment.amount_won => {
             capture(cx, &mut payment, command.captured_won, command.method, Account::Held)?;
@@ -106,16 +116,13 @@ pub(crate) fn settle(cx: &mut Context<'_, '_, '_, '_>, command: Settle) -> Resul
 }
 
 /// An executor that was to ask the provider, or did, is not heard of again.
-pub(crate) fn fate_unknown(cx: &mut Context<'_, '_, '_, '_>, id: &str, error: &str) -> Result<(), DomainError> {
-    let mut payment = match find(cx, id) {
-        Err(DomainError::Refused(_)) => return Ok(()),
-        found => found?,
-    };
-    if matches!(payment.state(), PaymentState::InProgress | PaymentState::Unknown) {
-        payment.error = error.to_owned();
-        ask_again(cx, &mut payment)?;
-    }
-    Ok(())
+pub(crate) fn fate_unknown(
+    cx: &mut Context<'_, '_, '_, '_>,
+    mut payment: Payment,
+    error: &str,
+) -> Result<(), DomainError> {
+    payment.error = error.to_owned();
+    ask_again(cx, &mut payment).map(drop)
 }
 
 fn capture(
@@ -135,14 +142,17 @@ fn capture(
 fn ask_again(cx: &mut Context<'_, '_, '_, '_>, payment: &mut Payment) -> Result<Option<gift::Gift>, DomainError> {
     payment.state = PaymentState::Unknown.into();
     let pause = Delay::from_secs(5_u64.saturating_mul(1 << payment.queries.min(10)).min(3_600));
-    payment.queries += 1;
+    payment.queries = payment.queries.saturating_add(1);
+    // Reports that were repeated make no second chain of questions.
+    let before = std::mem::take(&mut payment.trigger);
+    triggers::drop_quietly(cx, &before)?;
     save(cx, payment)?;
     if payment.queries > QUERIES_MAX {
         return gift::needs_attention(cx, &payment.id, "the payment's fate is unknown").map(Some);
     }
     let payload = work(cx.namespace(), payment).encode_to_vec();
     let due = cx.now().after(pause);
-    triggers::plan(
+    payment.trigger = triggers::plan(
         cx,
         Planned {
             gift: &payment.id,
@@ -155,5 +165,6 @@ fn ask_again(cx: &mut Context<'_, '_, '_, '_>, payment: &mut Payment) -> Result<
             retry: triggers::retry(20, 1_000, 600_000),
         },
     )?;
+    save(cx, payment)?;
     Ok(None)
 }

@@ -7,8 +7,9 @@ use crate::context::Context;
 use crate::refusal::Refusal;
 use crate::{keys, payment, stored};
 
-/// Longest validity of a gifticon: ten years, in days.
-pub const VALID_DAYS_MAX: u32 = 3_653;
+/// Longest validity of a gifticon, in days: ten years, and within what triggers can be scheduled ahead
+/// ([`scheduler::machine::HORIZON`]) with the rest of the day it is sent on.
+pub const VALID_DAYS_MAX: u32 = 3_650;
 
 /// How codes look that a shop takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, prost::Enumeration)]
@@ -103,7 +104,7 @@ pub fn check(product: &Product) -> Result<(), Refusal> {
     require((1..=100).contains(&product.name.chars().count()), "name", "1..100 characters")?;
     require((1..=60).contains(&product.brand.chars().count()), "brand", "1..60 characters")?;
     require((1..=payment::WON_MAX).contains(&product.price_won), "price_won", "1..100,000,000")?;
-    require((1..=VALID_DAYS_MAX).contains(&product.valid_days), "valid_days", "1..3,653")?;
+    require((1..=VALID_DAYS_MAX).contains(&product.valid_days), "valid_days", "1..3,650")?;
     let web = product.image_url.is_empty() || product.image_url.starts_with("https://");
     require(
         web && product.image_url.len() <= 2_048,
