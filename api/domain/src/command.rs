@@ -17,6 +17,7 @@ pub struct Command {
 }
 
 /// The kinds of command.
+#[expect(clippy::large_enum_variant, reason = "one at a time, decoded from an entry and consumed")]
 #[derive(Clone, PartialEq, prost::Oneof)]
 pub enum Kind {
     /// Creates or replaces a product.

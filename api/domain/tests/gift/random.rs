@@ -348,7 +348,7 @@ fn finish(world: &mut World, work: &Work, dice: u64) {
             Some(settle(&gift, outcome, PRICE))
         }
         Purpose::Refund => {
-            Some(settle_refund(&gift, [RefundOutcome::Done, RefundOutcome::Refused][(dice % 5 == 0) as usize]))
+            Some(settle_refund(&gift, [RefundOutcome::Done, RefundOutcome::Refused][dice.is_multiple_of(5) as usize]))
         }
         Purpose::Find => {
             let (found, by) = ((dice % 3) as i32, "provider".into());
