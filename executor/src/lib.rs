@@ -30,8 +30,9 @@ pub mod engine;
 mod handler;
 pub mod handlers;
 pub mod options;
-
+mod outbound;
 mod outcome;
+pub mod providers;
 mod runtime;
 
 pub use builder::{Builder, Error};

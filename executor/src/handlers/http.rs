@@ -3,20 +3,19 @@
 use std::time::{Duration, SystemTime};
 
 use futures::future::BoxFuture;
-use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
+use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use reqwest::{Client, Response, StatusCode, Url};
 
 use crate::delivery::Delivery;
 use crate::handler::Handler;
 use crate::handlers::{rfc3339, token_text};
+use crate::outbound::{self, Roots, retry_after};
 use crate::outcome::Outcome;
 
 /// Bytes of an answer that are read for the error text.
 const ANSWER_BYTES_MAX: usize = 512;
 /// Kept between the end of a request and the end of the lease, for the report.
 const ANSWER_MARGIN: Duration = Duration::from_millis(50);
-/// The longest wait a Retry-After may ask for.
-const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 3_600);
 
 /// Why a URL cannot be posted to.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -44,11 +43,8 @@ impl Http {
         if url.scheme() != "http" {
             return Err(UrlError(format!("{url}: only http:// is supported")));
         }
-        let client = Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .user_agent(concat!("bosingak-executor/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|error| UrlError(error.to_string()))?;
+        let client = outbound::client(Roots::Nobody).map_err(UrlError)?;
+        let client = client.build().map_err(|error| UrlError(error.to_string()))?;
         Ok(Http { client, url })
     }
 
@@ -96,16 +92,6 @@ async fn judge(response: Response) -> Outcome {
     }
 }
 
-/// Seconds, or a date. What is neither, or past, asks for nothing.
-fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
-    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    let wait = match text.parse::<u64>() {
-        Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => httpdate::parse_http_date(text).ok()?.duration_since(now).ok()?,
-    };
-    Some(wait.min(RETRY_AFTER_MAX)).filter(|wait| !wait.is_zero())
-}
-
 async fn beginning(mut response: Response) -> String {
     let mut bytes = Vec::new();
     while bytes.len() < ANSWER_BYTES_MAX {
@@ -118,13 +104,8 @@ async fn beginning(mut response: Response) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// The innermost cause says what happened.
 fn text_of(error: &reqwest::Error) -> String {
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    if error.is_timeout() { "no answer within the lease".to_owned() } else { cause.to_string() }
+    if error.is_timeout() { "no answer within the lease".to_owned() } else { outbound::cause_of(error) }
 }
 
 fn headers(delivery: &Delivery) -> HeaderMap {
@@ -232,21 +213,6 @@ mod tests {
         drop(listener);
         let outcome = Http::new(&url).expect("a URL").handle(delivery("")).await;
         assert!(matches!(outcome, Outcome::Retry { .. }), "{outcome:?}");
-    }
-
-    #[test]
-    fn waits_are_read_in_both_forms() {
-        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
-        let read = |text: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(RETRY_AFTER, text.parse().expect("a value"));
-            retry_after(&headers, now)
-        };
-        assert_eq!(read("120"), Some(Duration::from_secs(120)));
-        assert_eq!(read("Fri, 15 Jan 2027 08:01:00 GMT"), Some(Duration::from_secs(60)));
-        assert_eq!(read("Fri, 15 Jan 2027 07:59:00 GMT"), None);
-        assert_eq!(read("soon"), None);
-        assert_eq!(read("99999999999"), Some(RETRY_AFTER_MAX));
     }
 
     #[test]

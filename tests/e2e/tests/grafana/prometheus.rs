@@ -47,6 +47,8 @@ impl Prometheus {
             piped: false,
         })
         .unwrap();
+        // Without it a client panics, one that only speaks http:// too. Somebody else may have installed it before.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let mut prometheus = Prometheus { address, http: reqwest::Client::new(), process, _ports: ports, _data: data };
         for node in cluster.nodes() {
             prometheus.until("scrape of every node", &format!("up{{node=\"{}\"}} == 1", node.id)).await;
