@@ -9,7 +9,7 @@ use domain::gift::{
 use domain::ledger::{Report, report};
 use domain::payment::{Outcome, RefundOutcome};
 use domain::triggers::{INTERNAL, Purpose};
-use domain::{Domains, Kind};
+use domain::{Domains, Kind, Reason};
 use proptest::prelude::*;
 use scheduler::machine::Machine;
 use scheduler::memory::MemoryStore;
@@ -356,8 +356,14 @@ fn finish(world: &mut World, work: &Work, dice: u64) {
         }
         Purpose::Send => {
             let round = work.round();
-            let command = world.begin_send(&gift, round);
-            let turn = world.ask(Kind::BeginSend(command)).expect("a turn").turn.expect("a turn");
+            // What was drawn may be taken: it is drawn again, as executors do.
+            let turn = loop {
+                let command = world.begin_send(&gift, round);
+                match world.ask(Kind::BeginSend(command)) {
+                    Ok(reply) => break reply.turn.expect("a turn"),
+                    Err(refusal) => assert_eq!(refusal.reason(), Reason::Collision, "{refusal}"),
+                }
+            };
             match dice % 4 {
                 _ if turn.over => None,
                 0 => Some(Kind::SendLater(SendLater { gift, round, ..SendLater::default() })),
