@@ -96,6 +96,9 @@ pub fn outcome_of(outcome: v1::DeliveryOutcome, sequence: u64) -> Result<Outcome
     let mut v = Violations::under(format!("{field}."));
     let result = match outcome.outcome {
         Some(Given::Success(success)) => {
+            v.require(success.result.is_some() || !crate::gift::needs_result(&lease.id), "success.result", || {
+                "expected what came of it: a gift waits for it".into()
+            });
             let business = success.result.map(|result| crate::gift::business_of(&lease.id, &result)).transpose();
             let business = business.unwrap_or_else(|expected| {
                 v.push("success.result", expected);

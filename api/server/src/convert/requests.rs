@@ -84,6 +84,7 @@ pub fn cancel(request: v1::CancelRequest, prefix: &str) -> Result<command::Cance
     let namespace = v.namespace("namespace", request.namespace);
     v.id("id", &request.id);
     v.not_reserved("id", &request.id);
+    v.not_reserved("id", &request.id);
     let request_id = v.request_id("request_id", &request.request_id);
     v.finish(command::Cancel {
         namespace,
@@ -102,6 +103,7 @@ pub fn reschedule(request: v1::RescheduleRequest, zones: &Zones) -> Result<comma
     let mut v = Violations::new();
     let namespace = v.namespace("namespace", request.namespace);
     v.id("id", &request.id);
+    v.not_reserved("id", &request.id);
     v.not_reserved("id", &request.id);
     let request_id = v.request_id("request_id", &request.request_id);
     let (when, local) = when_of(&mut v, request.when, zones);
@@ -124,6 +126,7 @@ pub fn run_now(request: v1::RunNowRequest) -> Result<command::RunNow, Error> {
     let mut v = Violations::new();
     let namespace = v.namespace("namespace", request.namespace);
     v.id("id", &request.id);
+    v.not_reserved("id", &request.id);
     v.not_reserved("id", &request.id);
     let request_id = v.request_id("request_id", &request.request_id);
     v.finish(command::RunNow {

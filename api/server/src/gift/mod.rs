@@ -17,7 +17,7 @@ use proto::gift::v1::gift_service_server::GiftService;
 use tonic::{Request, Response, Status};
 
 pub use people::Directory;
-pub(crate) use results::business_of;
+pub(crate) use results::{business_of, needs_result};
 
 use crate::error::Error;
 use crate::services::{Answers, Services};

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use domain::Kind;
 use domain::gift::{Found, ResolveSend, SendLater, SendUnknown, Sent};
-use domain::triggers;
+use domain::triggers::{self, Purpose};
 use prost::Message;
 use prost_types::Any;
 use proto::gift::v1;
@@ -27,6 +27,12 @@ pub(crate) fn business_of(trigger: &str, result: &Any) -> Result<Bytes, String> 
         Some(named) => Err(format!("expected a result about {:?}, got one about {subject:?}", named.gift)),
         None => Err("expected no result: the trigger is not of a business service".to_owned()),
     }
+}
+
+/// Whether a gift waits for what comes of a trigger: completed without a word it would wait for ever. Sending may turn out to be over.
+pub(crate) fn needs_result(trigger: &str) -> bool {
+    let waits = [Purpose::Pay, Purpose::Query, Purpose::Refund, Purpose::Find];
+    triggers::parse(trigger).is_some_and(|named| waits.contains(&named.purpose))
 }
 
 /// The gift a result is about, and the command.
@@ -108,6 +114,12 @@ mod tests {
             assert!(business_of("mine", &result).is_err(), "{name}");
             assert!(business_of(&trigger("g"), &any(name, vec![0xff])).is_err(), "{name}");
         }
+    }
+
+    #[test]
+    fn a_gift_that_waits_is_not_left_without_a_word() {
+        assert!(needs_result(&triggers::id("g", Purpose::Pay, 1)) && needs_result(&triggers::id("g", Purpose::Refund, 1)));
+        assert!(!needs_result(&triggers::id("g", Purpose::Notify, 1)) && !needs_result("mine"));
     }
 
     #[test]

@@ -64,6 +64,12 @@ async fn links_codes_and_pages_that_are_none() {
     let accept = gift::AcceptGiftRequest { token, nonce: "made up".into(), ..Default::default() };
     assert_eq!(reason(world.gifts().accept_gift(accept).await).1, "STALE_LINK");
     assert_eq!(world.get("g").await.state(), gift::GiftState::Sent);
+    // Triggers of gifts are the server's to move.
+    let mut scheduler = world.one.scheduler();
+    let cancel = proto::v1::CancelRequest { id: "bosingak.gift.{g}.expire.1".into(), ..Default::default() };
+    assert_eq!(reason(scheduler.cancel(cancel).await).1, "INVALID_FIELD");
+    let run = proto::v1::RunNowRequest { id: "bosingak.gift.{g}.expire.1".into(), ..Default::default() };
+    assert_eq!(reason(scheduler.run_now(run).await).1, "INVALID_FIELD");
     let other = gift::ReserveRequest { message: "다른 말".into(), ..wish("g") };
     assert_eq!(reason(world.gifts().reserve(other).await).1, "ALREADY_EXISTS");
 }

@@ -47,6 +47,8 @@ impl Http {
     }
 
     pub async fn at(address: &str) -> Http {
+        // Without it a client panics, one that only speaks http:// too. Somebody else may have installed it before.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let (base, client) = (format!("http://{address}"), reqwest::Client::new());
         let document = within(client.get(format!("{base}/openapi.json")).send()).await.expect("answered");
         let document = serde_json::from_slice(&within(document.bytes()).await.expect("whole")).expect("JSON");
