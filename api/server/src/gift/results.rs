@@ -118,7 +118,9 @@ mod tests {
 
     #[test]
     fn a_gift_that_waits_is_not_left_without_a_word() {
-        assert!(needs_result(&triggers::id("g", Purpose::Pay, 1)) && needs_result(&triggers::id("g", Purpose::Refund, 1)));
+        assert!(
+            needs_result(&triggers::id("g", Purpose::Pay, 1)) && needs_result(&triggers::id("g", Purpose::Refund, 1))
+        );
         assert!(!needs_result(&triggers::id("g", Purpose::Notify, 1)) && !needs_result("mine"));
     }
 
