@@ -28,7 +28,6 @@ mod cluster;
 mod dead_letters;
 mod error;
 pub mod gathered;
-mod gift_delivery;
 mod ids;
 pub mod leaders;
 mod pages;
