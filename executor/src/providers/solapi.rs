@@ -274,18 +274,17 @@ impl Sms {
             None => message.body.clone(),
         };
         let from = &self.account.0.sender;
-        match text::euc_kr_length(&text) {
-            ..=text::SMS_BYTES_MAX => Ok(json!({ "to": to, "from": from, "type": "SMS", "text": text })),
-            ..=text::LMS_BYTES_MAX => {
-                let subject = text::beginning(&message.title, text::SUBJECT_BYTES_MAX);
-                Ok(json!({ "to": to, "from": from, "type": "LMS", "subject": subject, "text": text }))
-            }
-            bytes => {
-                let max = text::LMS_BYTES_MAX;
-                let expected = format!("at most {max} bytes of EUC-KR with the link are expected, not {bytes}");
-                Err(InvalidMessage::new("body", expected))
-            }
+        let bytes = text::euc_kr_length(&text);
+        if bytes <= text::SMS_BYTES_MAX {
+            return Ok(json!({ "to": to, "from": from, "type": "SMS", "text": text }));
         }
+        if bytes <= text::LMS_BYTES_MAX {
+            let subject = text::beginning(&message.title, text::SUBJECT_BYTES_MAX);
+            return Ok(json!({ "to": to, "from": from, "type": "LMS", "subject": subject, "text": text }));
+        }
+        let max = text::LMS_BYTES_MAX;
+        let expected = format!("at most {max} bytes of EUC-KR with the link are expected, not {bytes}");
+        Err(InvalidMessage::new("body", expected))
     }
 }
 
