@@ -344,7 +344,9 @@ fn finish(world: &mut World, work: &Work, dice: u64) {
         }
         Purpose::Notify => None,
         Purpose::Pay | Purpose::Query => {
-            let outcome = [Outcome::Captured, Outcome::Declined, Outcome::Unknown][(dice % 3) as usize];
+            // A gift may have been withdrawn by a stray report. Money for it would be a dead letter, for a human.
+            let outcomes = [Outcome::Captured, Outcome::Declined, Outcome::Unknown];
+            let outcome = if world.is_there(&gift) { outcomes[(dice % 3) as usize] } else { Outcome::Declined };
             Some(settle(&gift, outcome, PRICE))
         }
         Purpose::Refund => {

@@ -240,6 +240,10 @@ impl World {
         gift::get(&self.store, SHOP, id).expect("read").unwrap_or_else(|| panic!("no gift {id}"))
     }
 
+    pub fn is_there(&self, id: &str) -> bool {
+        gift::get(&self.store, SHOP, id).expect("read").is_some()
+    }
+
     pub fn state(&self, id: &str) -> State {
         self.gift(id).state()
     }

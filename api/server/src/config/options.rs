@@ -223,6 +223,13 @@ pub const OPTIONS: &[Opt] = &[
         default: "0ms",
     },
     Opt {
+        key: "limits.event_heartbeat",
+        meaning: "how often a stream of events over HTTP says something when there is nothing to say, so that nobody on the way takes \
+                  it for dead",
+        kind: Kind::Duration(SECOND, 600 * SECOND),
+        default: "15s",
+    },
+    Opt {
         key: "gift.key_file",
         meaning: "file with the key that seals codes and links of gifts, 64 hexadecimal digits, the same on all nodes; empty: no gifts \
                   here",
@@ -240,13 +247,6 @@ pub const OPTIONS: &[Opt] = &[
         meaning: "TOML file of Kakao ids and the addresses they stand for; empty: nobody has a Kakao id",
         kind: Kind::Text,
         default: "",
-    },
-    Opt {
-        key: "limits.event_heartbeat",
-        meaning: "how often a stream of events over HTTP says something when there is nothing to say, so that nobody on the way takes \
-                  it for dead",
-        kind: Kind::Duration(SECOND, 600 * SECOND),
-        default: "15s",
     },
     Opt {
         key: "clock.kind",

@@ -112,8 +112,8 @@ fn phone(given: &str) -> Option<String> {
         },
         None => {
             let national = digits.strip_prefix('0').filter(|rest| !rest.starts_with('0'))?;
-            // Mobile numbers have 10 or 11 digits with the zero.
-            (9..=10).contains(&national.len()).then(|| format!("82{national}"))?
+            // 9 digits with the zero in Seoul, 10 or 11 elsewhere and of mobile phones.
+            (8..=10).contains(&national.len()).then(|| format!("82{national}"))?
         }
     };
     let fits = (8..=15).contains(&international.len()) && !international.starts_with('0');
