@@ -50,6 +50,11 @@ impl Builder {
         }
     }
 
+    /// The cluster it will work for.
+    pub(crate) fn client(&self) -> Client {
+        self.client.clone()
+    }
+
     /// Works on the triggers of a topic with this handler. At most 64 topics.
     pub fn handler(mut self, topic: impl Into<String>, handler: impl Handler) -> Self {
         self.handlers.insert(topic.into(), Arc::new(handler));

@@ -20,6 +20,14 @@ impl Delivery {
         Delivery { facts, deadline }
     }
 
+    /// A delivery of these facts, whose lease begins now: for tests of handlers.
+    pub fn from_proto(facts: proto::v1::Delivery) -> Self {
+        let lease = facts.lease.and_then(|lease| lease.try_into().ok()).unwrap_or_default();
+        // A lease nobody could wait for ends now.
+        let now = Instant::now();
+        Delivery::new(Arc::new(facts), now.checked_add(lease).unwrap_or(now))
+    }
+
     /// Tenant boundary.
     pub fn namespace(&self) -> &str {
         &self.facts.namespace

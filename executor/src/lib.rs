@@ -25,6 +25,7 @@
 //! [`engine::Engine`], a calculation without clock and I/O; the rest carries it out.
 
 mod builder;
+pub mod business;
 mod delivery;
 pub mod engine;
 mod handler;

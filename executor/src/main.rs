@@ -1,11 +1,11 @@
-//! `bosingak-executor`: runs a command or makes an HTTP call per trigger.
+//! `bosingak-executor`: runs a command or makes an HTTP call per trigger, or does the work of the gift business.
 
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 use executor::options::{RunOptions, shutdown_signal};
 
-/// Runs a command or makes an HTTP call per trigger of a topic.
+/// Runs a command or makes an HTTP call per trigger of a topic, or does the work of the gift business.
 #[derive(Parser)]
 #[command(name = "bosingak-executor", version)]
 struct Args {
@@ -22,9 +22,9 @@ struct Args {
 #[tokio::main]
 async fn main() -> anyhow::Result<ExitCode> {
     let args = Args::parse();
-    if args.run.exec.is_none() && args.run.http.is_none() {
+    if args.run.exec.is_none() && args.run.http.is_none() && args.run.gift.is_none() {
         let kind = clap::error::ErrorKind::MissingRequiredArgument;
-        Args::command().error(kind, "say what to do: --exec COMMAND or --http URL").exit();
+        Args::command().error(kind, "say what to do: --exec COMMAND, --http URL or --gift FILE").exit();
     }
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
@@ -36,7 +36,7 @@ async fn main() -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::from(2));
     };
     let executor = builder.build()?;
-    tracing::info!(name = executor.name(), topics = ?args.run.topics, address = args.address, "executor starts");
+    tracing::info!(name = executor.name(), topics = ?executor.topics(), address = args.address, "executor starts");
     let summary = executor.run(shutdown_signal()).await;
     tracing::info!(?summary, "executor ends");
     // What is left is delivered again; whoever stops us may want to know that it is.

@@ -1,18 +1,20 @@
 //! Flags that `bosingak-executor` and `bosingak executor run` share.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use client::Client;
 
 use crate::builder::{Builder, Error};
+use crate::business::config::Config;
 use crate::handlers::{Exec, Http};
 use crate::runtime::Executor;
 
 /// What to run, and how much of it at a time.
 #[derive(Clone, Debug, clap::Args)]
 pub struct RunOptions {
-    /// Topic to work on; may be given more than once.
-    #[arg(long = "topic", required = true, value_name = "TOPIC")]
+    /// Topic to work on; may be given more than once. With --gift the file says which.
+    #[arg(long = "topic", required_unless_present = "gift", conflicts_with = "gift", value_name = "TOPIC")]
     pub topics: Vec<String>,
     /// Run this line of shell per trigger: payload on standard input, facts in BOSINGAK_* variables. Exit 0 is success,
     /// 65 fails for good, everything else is retried.
@@ -21,6 +23,9 @@ pub struct RunOptions {
     /// POST the payload to this URL per trigger. 2xx is success; 408, 425, 429, 5xx and no answer are retried.
     #[arg(long, value_name = "URL", group = "work")]
     pub http: Option<String>,
+    /// Do the work of the gift business (payments, messages) with the providers in this TOML file.
+    #[arg(long, value_name = "FILE", group = "work")]
+    pub gift: Option<PathBuf>,
     /// Stable name of this process; it decides which shards it gets. A fresh one by default.
     #[arg(long, env = "BOSINGAK_EXECUTOR", value_name = "NAME")]
     pub name: Option<String>,
@@ -51,7 +56,7 @@ impl RunOptions {
         builder
     }
 
-    /// The handler that was asked for, on every topic. `None` when neither a command nor a URL was given.
+    /// The handlers that were asked for, on every topic. `None` when neither a command, a URL nor a file was given.
     pub fn with_handlers(&self, mut builder: Builder) -> Result<Option<Builder>, Error> {
         if let Some(command) = &self.exec {
             for topic in &self.topics {
@@ -62,6 +67,15 @@ impl RunOptions {
             let http = Http::new(url).map_err(refuse)?;
             for topic in &self.topics {
                 builder = builder.handler(topic, http.clone());
+            }
+        } else if let Some(file) = &self.gift {
+            let refuse = |error: crate::business::config::Error| Error { field: "gift", message: error.to_string() };
+            let config = Config::read(file).map_err(refuse)?;
+            let (services, topics) = config.services(builder.client()).map_err(refuse)?;
+            let longest = self.extend_leases.map(Duration::from_secs);
+            builder = services.register(builder, topics);
+            if let Some(longest) = longest {
+                builder = builder.extend_leases(longest);
             }
         } else {
             return Ok(None);

@@ -88,6 +88,11 @@ impl Executor {
         &self.settings.name
     }
 
+    /// Topics it works on, sorted.
+    pub fn topics(&self) -> &[String] {
+        &self.settings.topics
+    }
+
     /// Works until `shutdown` is ready, then finishes what is in hand, within the drain time-out. Never gives up on a
     /// cluster that cannot be reached. Dropping the future stops at once; what was in hand is delivered again when its
     /// lease ends.

@@ -74,17 +74,19 @@ async fn work(context: &mut Context, run: RunOptions, print: bool, count: u64) -
             });
         }
     } else {
-        let refused = |error: ::executor::Error| Failure::usage("--http", error.message, "http://host:port/path");
-        builder = run
-            .with_handlers(builder)
-            .map_err(refused)?
-            .ok_or_else(|| Failure::usage("executor run", "say what to do", "--exec COMMAND, --http URL or --print"))?;
+        let refused = |error: ::executor::Error| match error.field {
+            "gift" => Failure::usage("--gift", error.message, "a TOML file with providers"),
+            _ => Failure::usage("--http", error.message, "http://host:port/path"),
+        };
+        builder = run.with_handlers(builder).map_err(refused)?.ok_or_else(|| {
+            Failure::usage("executor run", "say what to do", "--exec COMMAND, --http URL, --gift FILE or --print")
+        })?;
     }
     drop(deliveries);
     let executor = builder
         .build()
         .map_err(|error| Failure::usage(&format!("--{}", error.field), error.message, "another value"))?;
-    remark(context.out.format, &format!("{} works on {}", executor.name(), run.topics.join(", ")));
+    remark(context.out.format, &format!("{} works on {}", executor.name(), executor.topics().join(", ")));
     let shutdown = async {
         tokio::select! {
             () = shutdown_signal() => {}

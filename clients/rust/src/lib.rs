@@ -28,6 +28,7 @@ mod cluster;
 mod dead_letters;
 mod error;
 pub mod gathered;
+mod gift_delivery;
 mod ids;
 pub mod leaders;
 mod pages;
