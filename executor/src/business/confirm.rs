@@ -6,7 +6,7 @@ use proto::payment::v1::{PayWork, PaymentOutcome, payment_outcome::Kind};
 use crate::delivery::Delivery;
 use crate::handler::Handler;
 use crate::outcome::Outcome;
-use crate::providers::payment::{Captured, Confirm as Request, ConfirmOutcome};
+use crate::providers::payment::{Captured, Confirm, ConfirmOutcome};
 
 use super::payments::{self, Payments};
 use super::result::{self, Report};
@@ -22,20 +22,20 @@ use super::result::{self, Report};
 /// | busy | nothing: the trigger is retried when the provider wants to be asked again |
 /// | no answer, or one without sense | `UNKNOWN`: `payment.query` asks from then on |
 #[derive(Clone)]
-pub struct Confirm {
+pub struct ConfirmPayment {
     payments: Payments,
 }
 
-impl Confirm {
+impl ConfirmPayment {
     /// Of these providers.
     pub fn new(payments: Payments) -> Self {
-        Confirm { payments }
+        ConfirmPayment { payments }
     }
 
     async fn confirm(self, delivery: Delivery) -> Result<Outcome, Outcome> {
         let work: PayWork = result::work(&delivery)?;
         let provider = self.payments.named(&work.provider).await?;
-        let request = Request {
+        let request = Confirm {
             payment_key: work.payment_key,
             order_id: work.order_id,
             amount_won: work.amount_won,
@@ -48,7 +48,7 @@ impl Confirm {
     }
 }
 
-impl Handler for Confirm {
+impl Handler for ConfirmPayment {
     fn handle(&self, delivery: Delivery) -> BoxFuture<'static, Outcome> {
         let work = self.clone().confirm(delivery);
         Box::pin(async move { work.await.unwrap_or_else(|outcome| outcome) })

@@ -15,25 +15,24 @@ use super::messengers::Messengers;
 use super::person;
 use super::result::{self, Report};
 
-/// Attempts in which a provider may fail to answer before a human is asked. Those that can never be asked (SMTP) pass them in
-/// a few minutes, which a human takes anyway.
-const ATTEMPTS_MAX: u32 = 6;
+/// Attempts in which a provider may fail to answer before a human is asked: with the pauses of the trigger, about two hours.
+const ATTEMPTS_MAX: u32 = 19;
 
 /// Asks the provider for a message that may have been sent, and reports [`SendFound`].
 ///
-/// Found is sent, unless the provider says that it did not reach anybody; not found is not sent. Who cannot tell is asked some more
-/// times, then a human is. A message that is not listed `settle` after it was begun is asked for again before that counts.
+/// Found is sent, unless the provider says that it did not reach anybody; not found is not sent. Who gives no answer is asked for some
+/// hours, then a human is; at once where nobody can be asked (SMTP). A message that is not listed `settle` after it was begun is asked for again before that counts.
 #[derive(Clone)]
-pub struct Find {
+pub struct FindGift {
     client: Client,
     messengers: Messengers,
     settle: Duration,
 }
 
-impl Find {
+impl FindGift {
     /// At these providers. `settle` is how long one that lists what it took may take to list it.
     pub fn new(client: Client, messengers: Messengers, settle: Duration) -> Self {
-        Find { client, messengers, settle }
+        FindGift { client, messengers, settle }
     }
 
     async fn find(self, delivery: Delivery) -> Result<Outcome, Outcome> {
@@ -64,6 +63,7 @@ impl Find {
                     None => Ok(found(Kind::NotSent, String::new())),
                 }
             }
+            FindOutcome::CannotTell { .. } if !provider.can_be_asked() => Ok(found(Kind::Unspecified, String::new())),
             FindOutcome::CannotTell { reason } => {
                 give_up_or(delivery.attempt(), reason, || found(Kind::Unspecified, String::new()))
             }
@@ -71,7 +71,7 @@ impl Find {
     }
 }
 
-impl Handler for Find {
+impl Handler for FindGift {
     fn handle(&self, delivery: Delivery) -> BoxFuture<'static, Outcome> {
         let work = self.clone().find(delivery);
         Box::pin(async move { work.await.unwrap_or_else(|outcome| outcome) })

@@ -91,6 +91,12 @@ impl Messenger {
         self.provider.query(key, to, not_before).await
     }
 
+    /// Whether it has a way to be asked at all, so that no answer is a passing thing.
+    pub(super) fn can_be_asked(&self) -> bool {
+        // SOLAPI lists what it took; relays, FCM and webhooks have no call for it.
+        matches!(self.provider.channel(), message::Channel::Kakao | message::Channel::Sms)
+    }
+
     /// Whether a provider that says "later" says so to everybody.
     ///
     /// Those with an API say it when they are down or have too much to do, never of one message. A mail relay also says it of one

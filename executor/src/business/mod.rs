@@ -2,11 +2,11 @@
 //!
 //! | topic | payload | handler | reported |
 //! |---|---|---|---|
-//! | `payment.confirm` | `PayWork` | [`Confirm`] | `PaymentOutcome` |
-//! | `payment.query` | `PayWork` | [`Query`] | `PaymentOutcome` |
-//! | `payment.refund` | `RefundWork` | [`Refund`] | `RefundOutcome` |
-//! | `gift.send` | `SendWork` | [`Send`] | `Sent`, `SendLater`, `SendUnknown` |
-//! | `gift.find` | `SendWork` | [`Find`] | `SendFound` |
+//! | `payment.confirm` | `PayWork` | [`ConfirmPayment`] | `PaymentOutcome` |
+//! | `payment.query` | `PayWork` | [`QueryPayment`] | `PaymentOutcome` |
+//! | `payment.refund` | `RefundWork` | [`RefundPayment`] | `RefundOutcome` |
+//! | `gift.send` | `SendWork` | [`SendGift`] | `Sent`, `SendLater`, `SendUnknown` |
+//! | `gift.find` | `SendWork` | [`FindGift`] | `SendFound` |
 //! | `notify.kakao`, `.sms`, `.email`, `.push`, `.operator` | `Notice` | [`Notify`] | nothing: news changes no gift |
 //!
 //! A report goes with the completion of its trigger and is applied in the same step, or both are refused and the trigger is delivered
@@ -32,14 +32,14 @@ use std::time::Duration;
 
 use client::Client;
 
-pub use confirm::Confirm;
-pub use find::Find;
+pub use confirm::ConfirmPayment;
+pub use find::FindGift;
 pub use messengers::Messengers;
 pub use notify::Notify;
 pub use payments::Payments;
-pub use query::Query;
-pub use refund::Refund;
-pub use send::Send;
+pub use query::QueryPayment;
+pub use refund::RefundPayment;
+pub use send::SendGift;
 pub use texts::{Subject, TEMPLATE_FIELDS, TemplateConfig, Templates};
 
 use crate::builder::Builder;
@@ -93,11 +93,11 @@ impl Services {
     fn handler(&self, builder: Builder, topic: &str) -> Builder {
         let Services { client, payments, messengers, templates, operators, settle } = self.clone();
         match topic {
-            "payment.confirm" => builder.handler(topic, Confirm::new(payments)),
-            "payment.query" => builder.handler(topic, Query::new(payments)),
-            "payment.refund" => builder.handler(topic, Refund::new(payments)),
-            "gift.send" => builder.handler(topic, Send::new(client, messengers, templates, settle)),
-            "gift.find" => builder.handler(topic, Find::new(client, messengers, settle)),
+            "payment.confirm" => builder.handler(topic, ConfirmPayment::new(payments)),
+            "payment.query" => builder.handler(topic, QueryPayment::new(payments)),
+            "payment.refund" => builder.handler(topic, RefundPayment::new(payments)),
+            "gift.send" => builder.handler(topic, SendGift::new(client, messengers, templates, settle)),
+            "gift.find" => builder.handler(topic, FindGift::new(client, messengers, settle)),
             topic if MESSAGE_TOPICS.contains(&topic) => {
                 builder.handler(topic, Notify::new(client, messengers, templates, operators, settle))
             }

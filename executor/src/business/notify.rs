@@ -123,11 +123,11 @@ impl Notify {
 
     async fn tell(&self, delivery: &Delivery, provider: &Messenger, channel: Channel, message: &Message) -> Step {
         let since = delivery.due();
-        if delivery.attempt() > 1
-            && !provider.remembers(delivery.fired())
-            && let Some(step) = told(provider.query(&message.idempotency_key, &message.to, since).await)
-        {
-            return step;
+        if delivery.attempt() > 1 && !provider.remembers(delivery.fired()) {
+            let found = provider.query(&message.idempotency_key, &message.to, since).await;
+            if let Some(step) = told(provider, found) {
+                return step;
+            }
         }
         match provider.send(message).await {
             SendOutcome::Accepted { .. } => Step::End(Outcome::Success),
@@ -155,12 +155,12 @@ impl Notify {
         match provider.query(key, to, delivery.due()).await {
             // Not listed, or not yet: the next attempt asks again before it sends.
             FindOutcome::NotFound => Step::End(Outcome::Retry { error, after: Some(self.settle) }),
-            FindOutcome::CannotTell { reason } => {
+            FindOutcome::CannotTell { reason } if !provider.can_be_asked() => {
                 let (id, name) = (delivery.id(), provider.name());
                 tracing::warn!(id, provider = name, error, reason, "news that may not have been told counts as told");
                 Step::End(Outcome::Success)
             }
-            found => told(found).unwrap_or(Step::End(Outcome::Success)),
+            found => told(provider, found).unwrap_or(Step::End(Outcome::Success)),
         }
     }
 }
@@ -172,11 +172,12 @@ impl Handler for Notify {
     }
 }
 
-/// What follows when a provider has it; `None` when it is to be told.
-fn told(found: FindOutcome) -> Option<Step> {
+/// What follows when a provider has it or may have it; `None` when it is to be told.
+fn told(provider: &Messenger, found: FindOutcome) -> Option<Step> {
     match found {
         FindOutcome::Found { delivered: Some(false), .. } => Some(Step::Next("NOT_DELIVERED".to_owned())),
         FindOutcome::Found { .. } => Some(Step::End(Outcome::Success)),
+        FindOutcome::CannotTell { reason } if provider.can_be_asked() => Some(Step::End(Outcome::retry(reason))),
         FindOutcome::NotFound | FindOutcome::CannotTell { .. } => None,
     }
 }

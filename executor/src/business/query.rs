@@ -34,14 +34,14 @@ const NOT_FOUND_PAUSE: Duration = Duration::from_secs(60);
 /// capture. So a provider that does not know the key never had this payment, and a capture of it cannot appear later. It is asked
 /// four times, a minute apart, all the same, for its reads may lag behind its writes.
 #[derive(Clone)]
-pub struct Query {
+pub struct QueryPayment {
     payments: Payments,
 }
 
-impl Query {
+impl QueryPayment {
     /// Of these providers.
     pub fn new(payments: Payments) -> Self {
-        Query { payments }
+        QueryPayment { payments }
     }
 
     async fn query(self, delivery: Delivery) -> Result<Outcome, Outcome> {
@@ -52,7 +52,7 @@ impl Query {
     }
 }
 
-impl Handler for Query {
+impl Handler for QueryPayment {
     fn handle(&self, delivery: Delivery) -> BoxFuture<'static, Outcome> {
         let work = self.clone().query(delivery);
         Box::pin(async move { work.await.unwrap_or_else(|outcome| outcome) })

@@ -28,14 +28,14 @@ const UNKNOWN_PAUSE: Duration = Duration::from_secs(2);
 /// What somebody gave back by hand counts. Nothing left is `DONE`; more than the books say is `REFUSED`, as is what the provider will
 /// not give back: both are for a human. Everything else is retried, for the money is owed.
 #[derive(Clone)]
-pub struct Refund {
+pub struct RefundPayment {
     payments: Payments,
 }
 
-impl Refund {
+impl RefundPayment {
     /// Of these providers.
     pub fn new(payments: Payments) -> Self {
-        Refund { payments }
+        RefundPayment { payments }
     }
 
     async fn refund(self, delivery: Delivery) -> Result<Outcome, Outcome> {
@@ -62,7 +62,7 @@ impl Refund {
     }
 }
 
-impl Handler for Refund {
+impl Handler for RefundPayment {
     fn handle(&self, delivery: Delivery) -> BoxFuture<'static, Outcome> {
         let work = self.clone().refund(delivery);
         Box::pin(async move { work.await.unwrap_or_else(|outcome| outcome) })

@@ -44,7 +44,7 @@ const REPEAT_AFTER: Duration = Duration::from_secs(1);
 /// Sends gifts: asks for a turn, calls the provider of its channel, and reports `Sent`, `SendLater` or `SendUnknown`; a channel that
 /// refuses makes way for the next. See the module for what keeps it from sending twice.
 #[derive(Clone)]
-pub struct Send {
+pub struct SendGift {
     client: Client,
     messengers: Messengers,
     templates: Templates,
@@ -67,10 +67,10 @@ struct Turn<'a> {
     settle: Duration,
 }
 
-impl Send {
+impl SendGift {
     /// By these providers. `settle` is how long a provider that lists what it took may take to list it.
     pub fn new(client: Client, messengers: Messengers, templates: Templates, settle: Duration) -> Self {
-        Send { client, messengers, templates, settle }
+        SendGift { client, messengers, templates, settle }
     }
 
     async fn send(self, delivery: Delivery) -> Result<Outcome, Outcome> {
@@ -147,7 +147,7 @@ impl Send {
     }
 }
 
-impl Handler for Send {
+impl Handler for SendGift {
     fn handle(&self, delivery: Delivery) -> BoxFuture<'static, Outcome> {
         let work = self.clone().send(delivery);
         Box::pin(async move { work.await.unwrap_or_else(|outcome| outcome) })
@@ -170,6 +170,10 @@ impl Turn<'_> {
             FindOutcome::NotFound => Ok(()),
             FindOutcome::Found { delivered: Some(false), .. } => Err(self.next("NOT_DELIVERED")),
             FindOutcome::Found { provider_id, .. } => Err(self.sent(provider_id)),
+            // Down, as its other calls may be: the gift waits for it, and for a human when the attempts are used up.
+            FindOutcome::CannotTell { reason } if self.provider.can_be_asked() => {
+                Err(Step::End(Outcome::retry(reason)))
+            }
             FindOutcome::CannotTell { reason } => Err(self.unknown(&reason)),
         }
     }
