@@ -1,0 +1,4 @@
+//! Gifts with real processes: three nodes on a virtual clock, executors of gifts, and the providers' contracts on loopback.
+
+mod scene;
+mod story;
