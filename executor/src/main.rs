@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::{CommandFactory, Parser};
 use executor::options::{RunOptions, shutdown_signal};
 
@@ -15,6 +16,9 @@ struct Args {
     /// Namespace whose triggers it works on.
     #[arg(short, long, env = "BOSINGAK_NAMESPACE", default_value = "default")]
     namespace: String,
+    /// File with the API key to show, ID.SECRET in one line.
+    #[arg(long, env = "BOSINGAK_API_KEY_FILE", value_name = "FILE")]
+    api_key_file: Option<std::path::PathBuf>,
     #[command(flatten)]
     run: RunOptions,
 }
@@ -30,7 +34,12 @@ async fn main() -> anyhow::Result<ExitCode> {
         .with_writer(std::io::stderr)
         .with_env_filter(tracing_subscriber::EnvFilter::try_from_env("BOSINGAK_LOG").unwrap_or_else(|_| "info".into()))
         .init();
-    let client = client::Client::builder().endpoints([&args.address]).connect_lazy()?;
+    let mut builder = client::Client::builder().endpoints([&args.address]);
+    if let Some(path) = &args.api_key_file {
+        let key = std::fs::read_to_string(path);
+        builder = builder.api_key(key.with_context(|| format!("--api-key-file {}", path.display()))?);
+    }
+    let client = builder.connect_lazy()?;
     let builder = args.run.builder(client, &args.namespace);
     let Some(builder) = args.run.with_handlers(builder)? else {
         return Ok(ExitCode::from(2));

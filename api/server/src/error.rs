@@ -32,6 +32,20 @@ pub enum Error {
         /// Where.
         partition: u32,
     },
+    /// Nobody who is known calls. Nothing was tried.
+    #[error("{why}")]
+    Unauthenticated {
+        /// What is wrong with what was shown.
+        why: &'static str,
+    },
+    /// The key of the caller is not for this. Nothing was tried.
+    #[error("a key with the role {role} may not call {method}")]
+    Denied {
+        /// Role of the key.
+        role: &'static str,
+        /// `package.Service/Method`.
+        method: String,
+    },
     /// This node lacks an option that the call needs.
     #[error("{what} is not set on this node")]
     NotConfigured {
@@ -156,6 +170,8 @@ impl Error {
             Error::Passed(status) => status.code() == tonic::Code::Unavailable,
             Error::Invalid(_)
             | Error::Refused { .. }
+            | Error::Unauthenticated { .. }
+            | Error::Denied { .. }
             | Error::NotConfigured { .. }
             | Error::NoSuchTopic { .. }
             | Error::StaleCursor

@@ -5,27 +5,42 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use tonic::metadata::MetadataMap;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
 
 use crate::error::Error;
+use crate::keys::{Credential, Keys};
 
 /// Metadata that says a call was passed on already; its receiver answers itself.
 const MARKER: &str = "bosingak-forwarded";
 
 /// Connections to the client ports of other nodes, opened when needed.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Forwarder {
     channels: Mutex<HashMap<String, Channel>>,
+    keys: Keys,
 }
 
+/// A connection on which calls show that a node passes them on.
+pub(crate) type Passage = InterceptedService<Channel, Credential>;
+
 impl Forwarder {
+    /// None is open yet.
+    pub fn new(keys: Keys) -> Forwarder {
+        Forwarder { channels: Mutex::default(), keys }
+    }
+
     /// The connection to a node.
     ///
     /// # Errors
     ///
     /// The address is none.
-    pub fn channel(&self, endpoint: &str) -> Result<Channel, Error> {
+    pub(crate) fn channel(&self, endpoint: &str) -> Result<Passage, Error> {
+        Ok(InterceptedService::new(self.open(endpoint)?, Credential(self.keys.clone())))
+    }
+
+    fn open(&self, endpoint: &str) -> Result<Channel, Error> {
         let mut channels = self.channels.lock().expect("never held over a panic");
         if let Some(channel) = channels.get(endpoint) {
             return Ok(channel.clone());

@@ -72,6 +72,11 @@ pub async fn serve(node: Node, listener: TcpListener, closing: CancellationToken
         routes.add_service(reflection);
     }
     let merged = routes.routes().into_axum_router().merge(http::router(services)).fallback(http::fallback);
+    let merged = if node.keys().are_asked_for() {
+        merged.layer(axum::middleware::from_fn_with_state(node.keys().clone(), crate::keys::authenticate))
+    } else {
+        merged
+    };
     let router = server.add_routes(Routes::from(merged));
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     // Answers that are ready together leave together.
@@ -83,7 +88,8 @@ pub async fn serve(node: Node, listener: TcpListener, closing: CancellationToken
                 tracing::error!(%error, "the client port failed");
             }
         }
-        () = report_health(node, reporter) => {}
+        () = report_health(node.clone(), reporter) => {}
+        () = node.keys().keep_reading() => {}
     }
 }
 

@@ -17,6 +17,7 @@ use crate::error::Error;
 use crate::feed::Feed;
 use crate::forward::Forwarder;
 use crate::gift::{Directory, Setting};
+use crate::keys::Keys;
 use crate::late::LateTriggers;
 use crate::levels::{self, Levels};
 use crate::local_time::Zones;
@@ -92,6 +93,7 @@ struct Shared {
     raft: raft::Node<Adapter>,
     partitions: Vec<Partition>,
     forwarder: Forwarder,
+    keys: Keys,
     disk: DiskGuard,
     late: LateTriggers,
     levels: Levels,
@@ -131,6 +133,11 @@ impl Node {
     /// What the builds of the other nodes know.
     pub fn levels(&self) -> &Levels {
         &self.0.levels
+    }
+
+    /// Who may call.
+    pub fn keys(&self) -> &Keys {
+        &self.0.keys
     }
 
     /// Connections to other nodes.
@@ -314,6 +321,7 @@ impl Server {
             })
             .collect();
         raft.set_call_handler(peers::Answerer::new(clock.clone(), partitions.clone()));
+        let keys = Keys::open(config.api_keys_file.as_deref())?;
         let gifts = match &config.gift_key_file {
             Some(key_file) => Some(Setting {
                 vault: Vault::open(key_file, config.members.len() <= 1)?,
@@ -324,7 +332,8 @@ impl Server {
         };
         let node = Node(Arc::new(Shared {
             zones: Zones::system(),
-            forwarder: Forwarder::default(),
+            forwarder: Forwarder::new(keys.clone()),
+            keys,
             draining: AtomicBool::new(false),
             stopping: CancellationToken::new(),
             companions: OnceLock::new(),

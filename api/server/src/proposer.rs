@@ -7,9 +7,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use bytes::Bytes;
-use prost::Message;
-use scheduler::command::{Command, Kind, When};
+use scheduler::command::Kind;
 use scheduler::lane::Generation;
 use scheduler::reply::{Refusal, Reply};
 use scheduler::time::Timestamp;
@@ -17,6 +15,7 @@ use tokio::sync::{Notify, oneshot};
 
 use crate::config::ProposerConfig;
 use crate::disk::DiskGuard;
+use crate::entry;
 use crate::error::Error;
 use crate::feed::{Feed, NextEntry};
 use crate::leader_clock::LeaderClock;
@@ -122,6 +121,8 @@ enum Standing {
 struct Waiting {
     /// The command as a field of the entry, tag and length included.
     field: Vec<u8>,
+    /// How many of the entry's numbers it may need.
+    places: usize,
     /// A client asked for it, and may have given up since.
     asked: bool,
     reply: oneshot::Sender<Result<Answer, Error>>,
@@ -182,8 +183,8 @@ impl Proposer {
     }
 
     fn enqueue(&self, kind: Kind, asked: bool) -> Result<Awaited, Error> {
-        let relative = is_relative(&kind);
-        let field = as_field(kind);
+        let (relative, places) = (entry::is_relative(&kind), entry::places(&kind));
+        let field = entry::as_field(kind);
         let (reply, awaited) = oneshot::channel();
         let wake = {
             let mut queue = self.lock();
@@ -206,7 +207,7 @@ impl Proposer {
                 });
             }
             queue.bytes += field.len();
-            queue.waiting.push_back(Waiting { field, asked, reply });
+            queue.waiting.push_back(Waiting { field, places, asked, reply });
             let wake = match queue.wanted {
                 Wanted::Nothing => false,
                 Wanted::Gathered => queue.is_gathered(),
@@ -330,13 +331,15 @@ impl Proposer {
             return None;
         }
         queue.wanted = Wanted::Nothing;
-        let (mut bytes, mut count) = (0, 0);
+        let (mut bytes, mut places, mut count) = (0, 0, 0);
         for waiting in &queue.waiting {
-            let full = count > 0 && bytes + waiting.field.len() > self.0.config.entry_bytes_max;
-            if full || count == Generation::COMMANDS_PER_ENTRY_MAX {
+            let full = bytes + waiting.field.len() > self.0.config.entry_bytes_max
+                || places + waiting.places > Generation::COMMANDS_PER_ENTRY_MAX;
+            if full && count > 0 {
                 break;
             }
             bytes += waiting.field.len();
+            places += waiting.places;
             count += 1;
         }
         queue.bytes -= bytes;
@@ -359,7 +362,7 @@ impl Proposer {
     async fn submit(&self, term: &Term<'_>, time: Timestamp, batch: Vec<Waiting>, slots: &Arc<Slots>) {
         // Never below what is in force: what was applied last is not older than what this node was told.
         let level = term.level.in_term(term.term).max(term.feed.progress().borrow().level);
-        let payload = entry(time, &batch, level);
+        let payload = entry::of_fields(time, batch.iter().map(|waiting| waiting.field.as_slice()), level);
         crate::metrics::proposed(batch.len(), payload.len());
         let started = std::time::Instant::now();
         let slot = Slots::take(slots);
@@ -454,38 +457,6 @@ pub fn propose_error(partition: u32, error: raft::ProposeError) -> Error {
     }
 }
 
-/// Whether the command counts from the time of its entry.
-fn is_relative(kind: &Kind) -> bool {
-    match kind {
-        Kind::Schedule(command) => matches!(command.when, Some(When::After(_))),
-        Kind::Reschedule(command) => matches!(command.when, Some(When::After(_))),
-        _ => false,
-    }
-}
-
-/// A command as a field of an entry. Encoded by whoever asks, so that the proposer only joins bytes.
-fn as_field(kind: Kind) -> Vec<u8> {
-    let command = Command { kind: Some(kind) };
-    let length = command.encoded_len();
-    let mut field = Vec::with_capacity(length + 6);
-    prost::encoding::encode_key(2, prost::encoding::WireType::LengthDelimited, &mut field);
-    prost::encoding::encode_varint(length as u64, &mut field);
-    command.encode_raw(&mut field);
-    field
-}
-
-/// The entry, byte for byte as prost encodes [`scheduler::command::Entry`].
-fn entry(time: Timestamp, batch: &[Waiting], level: u32) -> Bytes {
-    let bytes: usize = batch.iter().map(|waiting| waiting.field.len()).sum();
-    let mut payload = Vec::with_capacity(bytes + 24);
-    prost::encoding::uint64::encode(1, &time.as_millis(), &mut payload);
-    for waiting in batch {
-        payload.extend_from_slice(&waiting.field);
-    }
-    prost::encoding::uint32::encode(3, &level, &mut payload);
-    payload.into()
-}
-
 /// The refusal in an answer, if it is one.
 pub fn refusal(answer: &Result<Answer, Error>) -> Option<&Refusal> {
     match answer {
@@ -497,7 +468,7 @@ pub fn refusal(answer: &Result<Answer, Error>) -> Option<&Refusal> {
 #[cfg(test)]
 mod tests {
     use futures::FutureExt;
-    use scheduler::command::{Cancel, Entry, Schedule};
+    use scheduler::command::{Business, Cancel, Schedule, When};
 
     use super::*;
 
@@ -508,23 +479,6 @@ mod tests {
     fn proposer(queue_bytes_max: usize) -> Proposer {
         let config = ProposerConfig { entry_bytes_max: 1_024, outstanding_max: 3, queue_bytes_max };
         Proposer::new(7, config, DiskGuard::none())
-    }
-
-    #[test]
-    fn an_entry_is_what_prost_would_write() {
-        let (reply, _awaited) = oneshot::channel();
-        let waiting = |kind, reply| Waiting { field: as_field(kind), asked: true, reply };
-        let (second, _also) = oneshot::channel();
-        let batch = vec![waiting(cancel("a"), reply), waiting(Kind::Schedule(Schedule::default()), second)];
-        let expected = Entry {
-            time: 5,
-            commands: vec![
-                Command { kind: Some(cancel("a")) },
-                Command { kind: Some(Kind::Schedule(Schedule::default())) },
-            ],
-            level: 3,
-        };
-        assert_eq!(entry(Timestamp::from_millis(5), &batch, 3), expected.encode_to_vec());
     }
 
     #[test]
@@ -599,6 +553,23 @@ mod tests {
             kept.push(proposer.propose(Kind::Cancel(Cancel::default())).expect("queued"));
         }
         assert!(proposer.take(false).expect("a batch").len() <= Generation::COMMANDS_PER_ENTRY_MAX);
+    }
+
+    /// Red when commands of the business are gathered as if none of them scheduled anything: the last of a full entry would be refused.
+    #[test]
+    fn an_entry_has_room_for_what_its_commands_schedule() {
+        let proposer = Proposer::new(
+            7,
+            ProposerConfig { entry_bytes_max: 1 << 20, outstanding_max: 3, queue_bytes_max: 64 << 20 },
+            DiskGuard::none(),
+        );
+        proposer.lead();
+        let mut kept = Vec::new();
+        for _ in 0..Generation::COMMANDS_PER_ENTRY_MAX {
+            kept.push(proposer.propose(Kind::Business(Business::default())).expect("queued"));
+        }
+        let expected = Generation::COMMANDS_PER_ENTRY_MAX / entry::places(&Kind::Business(Business::default()));
+        assert_eq!(proposer.take(false).expect("a batch").len(), expected);
     }
 
     /// Turns red when a command that should be proposed wakes nobody, or every command wakes the proposer.

@@ -92,6 +92,10 @@ reasons! {
     PaymentNotReached = "PAYMENT_NOT_REACHED", Unavailable;
     /// The node lacks an option that the call needs.
     NotConfigured = "NOT_CONFIGURED", FailedPrecondition;
+    /// No key was shown, or one that is not known.
+    Unauthenticated = "UNAUTHENTICATED", Unauthenticated;
+    /// The key is not for this.
+    PermissionDenied = "PERMISSION_DENIED", PermissionDenied;
     /// There is no such method, path or page, or it does not take this verb.
     NoSuchCall = "NO_SUCH_CALL", Unimplemented;
 }
@@ -144,6 +148,11 @@ pub fn rpc_status(error: Error) -> pb::Status {
             details.metadata("partition", partition);
             details.retry_after(Duration::from_secs(1));
             Reason::PaymentNotReached
+        }
+        Error::Unauthenticated { .. } => Reason::Unauthenticated,
+        Error::Denied { role, .. } => {
+            details.metadata("role", role);
+            Reason::PermissionDenied
         }
         Error::NotConfigured { .. } => Reason::NotConfigured,
         Error::NotLeader { partition, leader } => {
@@ -440,6 +449,8 @@ mod tests {
                 "STALE_LINK",
                 "PAYMENT_NOT_REACHED",
                 "NOT_CONFIGURED",
+                "UNAUTHENTICATED",
+                "PERMISSION_DENIED",
                 "NO_SUCH_CALL",
             ]
         );
@@ -489,6 +500,8 @@ mod tests {
             (of_domain(domain::Refusal::collision("code")), Code::FailedPrecondition, "DOMAIN_REFUSED"),
             (Error::PaymentNotReached { partition: 1 }, Code::Unavailable, "PAYMENT_NOT_REACHED"),
             (Error::NotConfigured { what: "gift.key_file" }, Code::FailedPrecondition, "NOT_CONFIGURED"),
+            (Error::Unauthenticated { why: "x" }, Code::Unauthenticated, "UNAUTHENTICATED"),
+            (Error::Denied { role: "shop", method: "x".into() }, Code::PermissionDenied, "PERMISSION_DENIED"),
             (Error::NotLeader { partition: 0, leader: None }, Code::Unavailable, "NOT_LEADER"),
             (Error::NoQuorum { partition: 0, reason: "x".into() }, Code::Unavailable, "NO_QUORUM"),
             (

@@ -1,10 +1,11 @@
 //! What can be said on the command line, except for the verbs, which are with their nouns.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
-use crate::{clock, cluster, dead_letter, duration, executor, forecast, output::Format, top, topic, trigger};
+use crate::{api_key, clock, cluster, dead_letter, duration, executor, forecast, output::Format, top, topic, trigger};
 
 /// Schedules triggers and looks after the cluster that fires them.
 ///
@@ -28,6 +29,9 @@ pub struct Global {
     /// Tenant boundary.
     #[arg(short, long, global = true, env = "BOSINGAK_NAMESPACE", default_value = "default")]
     pub namespace: String,
+    /// File with the API key to show, ID.SECRET in one line; see `api-key new`.
+    #[arg(long, global = true, env = "BOSINGAK_API_KEY_FILE", value_name = "FILE")]
+    pub api_key_file: Option<PathBuf>,
     /// Form of what is printed.
     #[arg(short, long, global = true, value_enum, default_value_t = Format::Table)]
     pub output: Format,
@@ -71,6 +75,9 @@ pub enum Command {
     /// The virtual clock of a development server.
     #[command(subcommand)]
     Clock(clock::Verb),
+    /// What callers show to a cluster that asks them.
+    #[command(subcommand)]
+    ApiKey(api_key::Verb),
     /// Prints a completion script for a shell.
     Completion {
         /// Which shell.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use client::Client;
 use client::retry::Policy;
 
+use crate::api_key;
 use crate::args::Global;
 use crate::failure::Failure;
 use crate::output::Output;
@@ -27,7 +28,11 @@ impl Context {
     pub fn new(global: &Global, out: Output) -> Result<Self, Failure> {
         // A name that is off by a comma should not take ten seconds to be told.
         let attempt = (global.timeout / 3).max(Duration::from_millis(200));
-        let client = Client::builder()
+        let builder = match &global.api_key_file {
+            Some(path) => Client::builder().api_key(api_key::read(path)?),
+            None => Client::builder(),
+        };
+        let client = builder
             .endpoints([&global.address])
             .namespace(&global.namespace)
             .timeout(global.timeout)

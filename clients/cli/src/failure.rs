@@ -184,6 +184,8 @@ fn hint(error: &Error) -> Option<&'static str> {
         Reason::MembershipBusy => Some("again when the change under way is done"),
         Reason::BeyondHorizon => Some("a due time within ten years"),
         Reason::RequestTooOld => Some("`bosingak trigger get ID`: the outcome is known there"),
+        Reason::Unauthenticated => Some("--api-key-file FILE, or BOSINGAK_API_KEY_FILE"),
+        Reason::PermissionDenied => Some("a key with another role"),
         Reason::InvalidField
         | Reason::TopicVersionStale
         | Reason::ShuttingDown

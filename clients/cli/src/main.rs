@@ -1,5 +1,6 @@
 //! `bosingak`: the command line. Speaks the public protocol and links no storage.
 
+mod api_key;
 mod args;
 mod clock;
 mod cluster;
@@ -71,6 +72,7 @@ async fn run(args: Args) -> Result<u8, Failure> {
             clap_complete::generate(shell, &mut Args::command(), "bosingak", &mut script);
             out.bytes(&script)?;
         }
+        Command::ApiKey(verb) => api_key::run(&mut out, verb)?,
         Command::Version => {
             let version = env!("CARGO_PKG_VERSION");
             match out.is_json() {
@@ -92,7 +94,7 @@ async fn run(args: Args) -> Result<u8, Failure> {
                 Command::Cluster(verb) => cluster::run(&mut context, verb).await?,
                 Command::Executor(verb) => executor::run(&mut context, *verb).await?,
                 Command::Clock(verb) => clock::run(&mut context, verb).await?,
-                Command::Completion { .. } | Command::Version | Command::Top(_) => 0,
+                Command::ApiKey(_) | Command::Completion { .. } | Command::Version | Command::Top(_) => 0,
             };
             context.out.flush()?;
             return Ok(code);

@@ -10,6 +10,7 @@ use tonic::codegen::http::Uri;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::call::Client;
+use crate::connection::ApiKey;
 use crate::error::Error;
 use crate::gathered::Gathered;
 use crate::retry::{Backoff, Policy};
@@ -27,6 +28,8 @@ pub struct Builder {
     pub(crate) policy: Policy,
     pub(crate) connect_timeout: Duration,
     pub(crate) routing: bool,
+    pub(crate) api_key: ApiKey,
+    given_key: Option<String>,
     pub(crate) dial: Dial,
     pub(crate) ids: Ids,
 }
@@ -39,6 +42,8 @@ impl Default for Builder {
             policy: Policy::default(),
             connect_timeout: Duration::from_secs(1),
             routing: true,
+            api_key: ApiKey::default(),
+            given_key: None,
             dial: Arc::new(|endpoint| endpoint.connect_with_connector_lazy(tower::service_fn(dial))),
             ids: Arc::new(crate::ids::new_id),
         }
@@ -108,6 +113,12 @@ impl Builder {
         self
     }
 
+    /// The API key that is shown with every call, `ID.SECRET`. Default: none.
+    pub fn api_key(mut self, key: impl Into<String>) -> Self {
+        self.given_key = Some(key.into());
+        self
+    }
+
     /// How a configured endpoint becomes a channel. Default: dial TCP at first use. For tests and simulations, which
     /// connect through memory.
     pub fn dial(mut self, dial: impl Fn(Endpoint) -> Channel + Send + Sync + 'static) -> Self {
@@ -123,7 +134,10 @@ impl Builder {
     }
 
     /// A client that connects when it is first used. Fails only on endpoints that cannot be right.
-    pub fn connect_lazy(self) -> Result<Client, Error> {
+    pub fn connect_lazy(mut self) -> Result<Client, Error> {
+        if let Some(given) = self.given_key.take() {
+            self.api_key = ApiKey::new(&given)?;
+        }
         if self.endpoints.is_empty() {
             return Err(Error::invalid("endpoints", "at least one is needed, as in http://127.0.0.1:7300"));
         }

@@ -8,10 +8,10 @@ use std::time::Duration;
 use proto::v1::executor_service_client::ExecutorServiceClient;
 use proto::v1::{LeadersRequest, LeadersResponse};
 use tokio::time::Instant;
-use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
 
 use crate::builder::{Builder, checked, normal};
+use crate::connection::Connection;
 use crate::error::Error;
 use crate::leaders::Leaders;
 use crate::retry::{Attempts, Next, Policy, Target};
@@ -35,7 +35,7 @@ pub struct Client {
 pub(crate) struct Inner {
     started: Instant,
     leaders: Mutex<Leaders>,
-    channels: Mutex<HashMap<String, Channel>>,
+    channels: Mutex<HashMap<String, Connection>>,
     settings: Builder,
 }
 
@@ -148,7 +148,7 @@ impl Client {
     pub(crate) async fn call<Req, Res, F, Fut>(&self, how: How, request: Req, send: F) -> Result<Res, Error>
     where
         Req: Clone,
-        F: Fn(Channel, Request<Req>) -> Fut,
+        F: Fn(Connection, Request<Req>) -> Fut,
         Fut: Future<Output = Result<Response<Res>, Status>>,
     {
         self.refresh_in_background(how);
@@ -190,7 +190,7 @@ impl Client {
         send: &F,
     ) -> Result<Res, Error>
     where
-        F: Fn(Channel, Request<Req>) -> Fut,
+        F: Fn(Connection, Request<Req>) -> Fut,
         Fut: Future<Output = Result<Response<Res>, Status>>,
     {
         let channel = self.inner.channel(endpoint)?;
@@ -249,7 +249,7 @@ impl Inner {
     }
 
     /// The connection to an endpoint, made when first used, kept for good; it reconnects by itself.
-    pub(crate) fn channel(&self, endpoint: &str) -> Result<Channel, Error> {
+    pub(crate) fn channel(&self, endpoint: &str) -> Result<Connection, Error> {
         let endpoint = &normal(endpoint);
         let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(channel) = channels.get(endpoint) {
@@ -264,7 +264,7 @@ impl Inner {
             .keep_alive_while_idle(true)
             .initial_stream_window_size(4 << 20)
             .initial_connection_window_size(16 << 20);
-        let channel = (self.settings.dial)(dialled);
+        let channel = Connection::new((self.settings.dial)(dialled), self.settings.api_key.clone());
         channels.insert(endpoint.to_owned(), channel.clone());
         Ok(channel)
     }

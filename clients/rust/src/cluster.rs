@@ -6,12 +6,12 @@ use proto::admin::v1::{
     AdvanceClockResponse, DrainNodeRequest, DrainNodeResponse, ListLateRequest, ListLateResponse, RemoveNodeRequest,
     RemoveNodeResponse, StatusRequest, StatusResponse, TransferLeaderRequest, TransferLeaderResponse,
 };
-use tonic::transport::Channel;
 
 use crate::call::{Client, How, MESSAGE_BYTES_MAX};
+use crate::connection::Connection;
 use crate::error::Error;
 
-fn service(channel: Channel) -> ClusterServiceClient<Channel> {
+fn service(channel: Connection) -> ClusterServiceClient<Connection> {
     ClusterServiceClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX)
 }
 

@@ -6,12 +6,12 @@ use proto::v1::{
     DropDeadLetterRequest, DropDeadLetterResponse, ListDeadLettersRequest, ListDeadLettersResponse,
     RequeueDeadLetterRequest, RequeueDeadLetterResponse, Trigger,
 };
-use tonic::transport::Channel;
 
 use crate::call::{Client, How, MESSAGE_BYTES_MAX};
+use crate::connection::Connection;
 use crate::error::Error;
 
-fn service(channel: Channel) -> DeadLetterServiceClient<Channel> {
+fn service(channel: Connection) -> DeadLetterServiceClient<Connection> {
     DeadLetterServiceClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX)
 }
 

@@ -145,6 +145,8 @@ reasons! {
     StaleLink "STALE_LINK" "The link or page is that of an earlier holder."
     PaymentNotReached "PAYMENT_NOT_REACHED" "The payment provider cannot be reached; nothing is left."
     NotConfigured "NOT_CONFIGURED" "The node lacks an option that the call needs."
+    Unauthenticated "UNAUTHENTICATED" "No API key was shown, or one that is not known."
+    PermissionDenied "PERMISSION_DENIED" "The API key is not for this."
     NoSuchCall "NO_SUCH_CALL" "The server has no such method: it is of another version."
 }
 
@@ -303,6 +305,8 @@ impl Refusal {
             | Reason::WrongState
             | Reason::TooLate
             | Reason::StaleLink
+            | Reason::Unauthenticated
+            | Reason::PermissionDenied
             | Reason::NotConfigured => Repeat::Never,
             Reason::Other(_) => match self.code {
                 Code::Unavailable | Code::DeadlineExceeded => Repeat::MaybeExecuted,

@@ -2,12 +2,12 @@
 
 use proto::gift::v1::gift_delivery_service_client::GiftDeliveryServiceClient;
 use proto::gift::v1::{BeginSendRequest, BeginSendResponse, GetLinkRequest, GetLinkResponse};
-use tonic::transport::Channel;
 
 use crate::call::{Client, MESSAGE_BYTES_MAX};
+use crate::connection::Connection;
 use crate::error::Error;
 
-fn service(channel: Channel) -> GiftDeliveryServiceClient<Channel> {
+fn service(channel: Connection) -> GiftDeliveryServiceClient<Connection> {
     GiftDeliveryServiceClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX)
 }
 

@@ -25,6 +25,7 @@ mod batch;
 mod builder;
 mod call;
 mod cluster;
+mod connection;
 mod dead_letters;
 mod error;
 pub mod gathered;

@@ -2,12 +2,12 @@
 
 use proto::v1::topic_service_client::TopicServiceClient;
 use proto::v1::{GetTopicRequest, ListTopicsRequest, PauseTopicRequest, ResumeTopicRequest, Topic, UpdateTopicRequest};
-use tonic::transport::Channel;
 
 use crate::call::{Client, How, MESSAGE_BYTES_MAX};
+use crate::connection::Connection;
 use crate::error::Error;
 
-fn service(channel: Channel) -> TopicServiceClient<Channel> {
+fn service(channel: Connection) -> TopicServiceClient<Connection> {
     TopicServiceClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX)
 }
 

@@ -7,14 +7,14 @@ use proto::v1::{
     RescheduleRequest, RescheduleResponse, RunNowRequest, RunNowResponse, ScheduleRequest, ScheduleResponse, Trigger,
     WatchRequest,
 };
-use tonic::transport::Channel;
 
 use crate::call::{Client, How, MESSAGE_BYTES_MAX};
+use crate::connection::Connection;
 use crate::error::Error;
 use crate::schedule::Schedule;
 use crate::watch::Watch;
 
-pub(crate) fn service(channel: Channel) -> SchedulerServiceClient<Channel> {
+pub(crate) fn service(channel: Connection) -> SchedulerServiceClient<Connection> {
     SchedulerServiceClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX)
 }
 

@@ -3,12 +3,12 @@
 use futures::Stream;
 use proto::v1::executor_service_client::ExecutorServiceClient;
 use proto::v1::{CompleteRequest, CompleteResponse, PollRequest, PollResponse, WorkRequest, WorkResponse};
-use tonic::transport::Channel;
 
 use crate::call::{Client, How, MESSAGE_BYTES_MAX};
+use crate::connection::Connection;
 use crate::error::Error;
 
-fn service(channel: Channel) -> ExecutorServiceClient<Channel> {
+fn service(channel: Connection) -> ExecutorServiceClient<Connection> {
     ExecutorServiceClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX)
 }
 

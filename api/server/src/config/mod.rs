@@ -107,6 +107,8 @@ pub struct Config {
     pub message_bytes_max: usize,
     /// `limits.connection_age_max`; `None` is never.
     pub connection_age_max: Option<Duration>,
+    /// `api.keys_file`; `None`: nobody is asked.
+    pub api_keys_file: Option<PathBuf>,
     /// `gift.key_file`; `None`: no gifts here.
     pub gift_key_file: Option<PathBuf>,
     /// `gift.link_base`.
@@ -247,6 +249,7 @@ impl Config {
             call_timeout: values.duration("limits.call_timeout")?,
             message_bytes_max: values.size("limits.message_bytes_max")? as usize,
             connection_age_max: Some(connection_age_max).filter(|age| !age.is_zero()),
+            api_keys_file: path(values, "api.keys_file")?,
             gift_key_file: path(values, "gift.key_file")?,
             gift_link_base: link_base(values)?,
             gift_kakao_directory: path(values, "gift.kakao_directory")?,

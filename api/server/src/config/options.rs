@@ -230,6 +230,13 @@ pub const OPTIONS: &[Opt] = &[
         default: "15s",
     },
     Opt {
+        key: "api.keys_file",
+        meaning: "TOML file of the API keys that callers have to show, the same on all nodes; it is read again when it changes; empty: \
+                  nobody is asked",
+        kind: Kind::Text,
+        default: "",
+    },
+    Opt {
         key: "gift.key_file",
         meaning: "file with the key that seals codes and links of gifts, 64 hexadecimal digits, the same on all nodes; empty: no gifts \
                   here",

@@ -83,10 +83,9 @@ impl Api {
 )]
 struct Document;
 
-/// Everything over HTTP, without a fallback. Its middleware is around its own routes alone.
-pub fn router(services: Services) -> Router {
-    let api = Api { services, watches: Arc::new(Semaphore::new(WATCHES_MAX)) };
-    let (router, document) = OpenApiRouter::with_openapi(Document::openapi())
+/// Every call there is, and what describes it.
+fn calls() -> OpenApiRouter<Api> {
+    OpenApiRouter::with_openapi(Document::openapi())
         .merge(triggers::routes())
         .merge(watch::routes())
         .merge(topics::routes())
@@ -95,13 +94,28 @@ pub fn router(services: Services) -> Router {
         .merge(cluster::routes())
         .routes(routes!(list_problems))
         .routes(routes!(get_problem))
-        .with_state(api)
-        .split_for_parts();
+}
+
+/// The OpenAPI document of all of it.
+#[cfg(test)]
+pub(crate) fn document() -> utoipa::openapi::OpenApi {
+    calls().into_openapi()
+}
+
+/// Everything over HTTP, without a fallback. Its middleware is around its own routes alone.
+pub fn router(services: Services) -> Router {
+    let api = Api { services, watches: Arc::new(Semaphore::new(WATCHES_MAX)) };
+    let (router, document) = calls().with_state(api).split_for_parts();
     let browser: Router = SwaggerUi::new("/docs").url("/openapi.json", document).into();
     router
         .merge(browser)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(axum::middleware::from_fn(exchange::exchange))
+}
+
+/// A response that did not come through [`router`], as one that did.
+pub(crate) fn finish(response: axum::response::Response, what: &str, request: &Request) -> axum::response::Response {
+    exchange::finish(response, what, request.uri().path(), exchange::request_id(request.headers()))
 }
 
 /// What no route is for: gRPC is told that there is no such method, everything else that there is no such page.
@@ -119,7 +133,8 @@ pub async fn fallback(request: Request) -> axum::response::Response {
     exchange::finish(response, &what, path, exchange::request_id(request.headers()))
 }
 
-fn speaks_grpc(headers: &HeaderMap) -> bool {
+/// Whether the caller speaks gRPC.
+pub(crate) fn speaks_grpc(headers: &HeaderMap) -> bool {
     headers.get("content-type").is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
 }
 
