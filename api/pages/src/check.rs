@@ -9,6 +9,8 @@ use crate::view::{CodeView, ConfirmView, GiftState, GiftView, ProductView, Trans
 pub const MESSAGE_MAX: usize = 500;
 /// The longest name of a person, product or brand, in Unicode characters.
 pub const NAME_MAX: usize = 100;
+/// The longest name there is room for in the form with which a gift is passed on, in Unicode characters.
+pub const NEW_NAME_MAX: usize = 60;
 /// The most letters and digits in a voucher's number; the bar code of more does not fit a phone.
 pub const CODE_MAX: usize = 24;
 /// The fewest.
@@ -42,7 +44,7 @@ pub(crate) fn gift(view: &GiftView) -> Result {
     zone(&view.zone)?;
     moment("now", view.now)?;
     product(&view.product)?;
-    length("sender_name", &view.sender_name, 1, NAME_MAX)?;
+    length("sender_name", &view.sender_name, 0, NAME_MAX)?;
     if let Some(name) = &view.sender_given_name {
         length("sender_given_name", name, 1, NAME_MAX)?;
     }

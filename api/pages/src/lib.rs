@@ -31,7 +31,7 @@ mod templates;
 mod texts;
 mod view;
 
-pub use check::{CODE_MAX, CONTACT_MAX, Error, MESSAGE_MAX, NAME_MAX, check_image};
+pub use check::{CODE_MAX, CONTACT_MAX, Error, MESSAGE_MAX, NAME_MAX, NEW_NAME_MAX, check_image};
 pub use language::{Language, negotiate};
 pub use page::Page;
 pub use render::{confirm_transfer, failure, gift, see_other, transfer};

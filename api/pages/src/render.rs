@@ -4,7 +4,7 @@ use askama::Template;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use crate::check::{self, CONTACT_MAX, Error, NAME_MAX};
+use crate::check::{self, CONTACT_MAX, Error, NEW_NAME_MAX};
 use crate::dates::{self, Reading};
 use crate::page::Page;
 use crate::templates::{
@@ -138,8 +138,8 @@ fn arrived(view: &GiftView, zone: &TimeZone, expires_at: Timestamp) -> Result<Pa
     let frame = gift_frame(view);
     let texts = frame.texts;
     let body = ArrivedPage {
-        from: fill(texts.arrived_from, &[("sender", &view.sender_name)]),
-        signature: fill(texts.message_from, &[("sender", &view.sender_name)]),
+        from: said_of(view, texts.arrived_from, texts.arrived_unnamed),
+        signature: said_of(view, texts.message_from, texts.message_unnamed),
         notice: view.notice.map(|notice| notice_text(notice, texts)),
         product: &view.product,
         message: view.message.trim(),
@@ -162,8 +162,8 @@ fn accepted(
     let frame = gift_frame(view);
     let texts = frame.texts;
     let body = AcceptedPage {
-        from: fill(texts.accepted_from, &[("sender", &view.sender_name)]),
-        signature: fill(texts.message_from, &[("sender", &view.sender_name)]),
+        from: said_of(view, texts.accepted_from, texts.accepted_unnamed),
+        signature: said_of(view, texts.message_from, texts.message_unnamed),
         notice: view.notice.map(|notice| notice_text(notice, texts)),
         product: &view.product,
         price: view.product.price_won.map(|won| fill(texts.won, &[("won", &grouped(won))])),
@@ -220,6 +220,14 @@ fn left(view: &GiftView, zone: &TimeZone, expires_at: Timestamp) -> Result<Strin
     })
 }
 
+/// What is said with the sender's name, or without it when they did not say it.
+fn said_of(view: &GiftView, named: &str, unnamed: &str) -> String {
+    match view.sender_name.trim() {
+        "" => unnamed.to_owned(),
+        name => fill(named, &[("sender", name)]),
+    }
+}
+
 /// Thousands apart: 12,000.
 fn grouped(number: u64) -> String {
     let digits = number.to_string();
@@ -248,7 +256,7 @@ fn form_field<'a>(field: Field, value: &'a str, errors: &[FieldError], texts: &'
         errors.iter().filter(|error| error.field == field).map(|error| said(*error, texts)).collect();
     let described_by = (1..=errors.len()).map(|number| format!(" {id}-error-{number}")).collect::<String>();
     let (label, hint, max) = match field {
-        Field::Name => (texts.name, texts.name_hint, NAME_MAX),
+        Field::Name => (texts.name, texts.name_hint, NEW_NAME_MAX),
         Field::Contact => (texts.contact, texts.contact_hint, CONTACT_MAX),
     };
     FormField { id, label, hint, max, value, described_by: format!("{id}-hint{described_by}"), errors }

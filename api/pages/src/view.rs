@@ -16,7 +16,8 @@ pub struct GiftView {
     pub now: i64,
     /// What is given.
     pub product: ProductView,
-    /// Who gave it, as they called themselves: 1 to [`crate::NAME_MAX`] characters. For the recipient's eyes.
+    /// Who gave it, as they called themselves: up to [`crate::NAME_MAX`] characters; empty when they did not. For the
+    /// recipient's eyes.
     pub sender_name: String,
     /// What a link's preview may say of the sender, which everybody in a chat room sees: their given name. `None`
     /// names nobody. It is not taken out of `sender_name`, since nobody can tell which part of a name that is.

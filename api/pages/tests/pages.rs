@@ -89,6 +89,17 @@ fn a_gift_that_is_over_is_gone_and_says_nothing_of_what_it_was() {
 }
 
 #[test]
+fn a_sender_without_a_name_is_somebody() {
+    for state in [GiftState::Arrived { expires_at: EXPIRES_AT }, accepted()] {
+        let gift = pages::GiftView { sender_name: " ".into(), sender_given_name: None, ..with(state) };
+        let page = pages::gift(&gift).unwrap();
+        assert!(page.body.contains("누군가") && page.body.contains("함께 온 메시지"));
+        // Nobody is addressed by an empty name.
+        assert!(!page.body.contains("님이") && !page.body.contains("님의"));
+    }
+}
+
+#[test]
 fn every_page_goes_out_with_the_headers_that_guard_it() {
     for page in all() {
         for (name, value) in [
@@ -304,7 +315,7 @@ fn a_view_that_cannot_be_shown_is_refused_by_field() {
         ("state.at", |gift| gift.state = GiftState::Used { at: -1 }),
         ("product.name", |gift| gift.product.name = " ".into()),
         ("product.image", |gift| gift.product.image = Some("http://images.example/a.jpg".into())),
-        ("sender_name", |gift| gift.sender_name.clear()),
+        ("sender_name", |gift| gift.sender_name = "가".repeat(pages::NAME_MAX + 1)),
         ("sender_given_name", |gift| gift.sender_given_name = Some("가".repeat(pages::NAME_MAX + 1))),
         ("message", |gift| gift.message = "가".repeat(pages::MESSAGE_MAX + 1)),
     ];

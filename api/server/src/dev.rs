@@ -37,6 +37,8 @@ impl Cluster {
         let mut configs = Vec::new();
         let mut listeners = Vec::new();
         let mut members = Vec::new();
+        let default_link_base = Values::defaults().text("gift.link_base")?;
+        let mut link_base = None;
         for node in 1..=options.nodes {
             let mut values = values.clone();
             let port = |offset: u16| match options.port {
@@ -55,9 +57,14 @@ impl Cluster {
                 Vault::open(&key, true)?;
                 values.set("gift.key_file", key.display().to_string(), Origin::Flag);
             }
-            let config = Config::check(&values)?;
+            let mut config = Config::check(&values)?;
             let bound = Listeners::bind(&config).await?;
             let addresses = bound.addresses()?;
+            // Where links lead unless somebody said otherwise: to the first node, whatever its port.
+            if config.gift_link_base == default_link_base {
+                config.gift_link_base =
+                    link_base.get_or_insert_with(|| format!("http://{}/g/", addresses.client)).clone();
+            }
             members.push(MemberAddress {
                 node: config.node,
                 endpoint: addresses.client.to_string(),

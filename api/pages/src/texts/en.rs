@@ -13,13 +13,16 @@ pub(super) static TEXTS: super::Texts = super::Texts {
 
     arrived: "A gift has arrived for you",
     arrived_from: "With love from {sender}",
+    arrived_unnamed: "Somebody sent it with love",
     message_from: "From {sender}",
+    message_unnamed: "The message that came with it",
     accept: "Accept the gift",
     accept_hint: "You will see the voucher number once you accept",
     accept_by: "Accept by",
 
     accepted: "It’s yours. Enjoy!",
     accepted_from: "A gift from {sender}",
+    accepted_unnamed: "A gift from somebody",
     code: "Voucher number",
     bars: "Bar code of the voucher number",
     qr: "QR code of the voucher number",

@@ -13,13 +13,16 @@ pub(super) static TEXTS: super::Texts = super::Texts {
 
     arrived: "선물이 도착했어요",
     arrived_from: "{sender}님이 마음을 담아 보냈어요",
+    arrived_unnamed: "누군가 마음을 담아 보냈어요",
     message_from: "{sender}님의 메시지",
+    message_unnamed: "함께 온 메시지",
     accept: "선물 받기",
     accept_hint: "받으면 교환권 번호를 볼 수 있어요",
     accept_by: "받을 수 있는 기한",
 
     accepted: "선물을 받았어요",
     accepted_from: "{sender}님이 보낸 선물이에요",
+    accepted_unnamed: "누군가 보낸 선물이에요",
     code: "교환권 번호",
     bars: "교환권 번호 바코드",
     qr: "교환권 번호 QR 코드",

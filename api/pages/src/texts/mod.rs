@@ -37,7 +37,9 @@ texts! {
     /// A gift that waits.
     arrived,
     arrived_from,
+    arrived_unnamed,
     message_from,
+    message_unnamed,
     accept,
     accept_hint,
     accept_by,
@@ -45,6 +47,7 @@ texts! {
     /// A gift that can be used.
     accepted,
     accepted_from,
+    accepted_unnamed,
     code,
     bars,
     qr,

@@ -1,13 +1,16 @@
 //! Configuration of a node: read from flags, environment, a file and defaults, in that order, and checked once.
 
+pub mod networks;
 mod options;
 mod source;
 pub mod units;
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use networks::Networks;
 pub use options::{Kind, OPTIONS, Opt, reference};
 pub use source::{Origin, Values};
 
@@ -77,6 +80,8 @@ pub struct Config {
     pub advertise_client: Option<String>,
     /// `listen.advertise_peers`.
     pub advertise_peers: Option<String>,
+    /// `listen.trusted_proxies`.
+    pub trusted_proxies: Networks,
     /// `raft.heartbeat`.
     pub heartbeat: Duration,
     /// `raft.election_min`.
@@ -115,6 +120,8 @@ pub struct Config {
     pub gift_link_base: String,
     /// `gift.kakao_directory`.
     pub gift_kakao_directory: Option<PathBuf>,
+    /// `gift.page_rate`; `None`: without a limit.
+    pub gift_page_rate: Option<NonZeroU32>,
     /// `limits.event_heartbeat`.
     pub event_heartbeat: Duration,
     /// `clock.kind` is "virtual".
@@ -230,6 +237,7 @@ impl Config {
             listen_admin: values.address("listen.admin")?,
             advertise_client: Some(values.text("listen.advertise_client")?).filter(|text| !text.is_empty()),
             advertise_peers: Some(values.text("listen.advertise_peers")?).filter(|text| !text.is_empty()),
+            trusted_proxies: trusted_proxies(values)?,
             heartbeat,
             election_min,
             election_max,
@@ -253,6 +261,7 @@ impl Config {
             gift_key_file: path(values, "gift.key_file")?,
             gift_link_base: link_base(values)?,
             gift_kakao_directory: path(values, "gift.kakao_directory")?,
+            gift_page_rate: u32::try_from(values.integer("gift.page_rate")?).ok().and_then(NonZeroU32::new),
             event_heartbeat: values.duration("limits.event_heartbeat")?,
             virtual_clock: values.text("clock.kind")? == "virtual",
             canary_interval: Some(canary_interval).filter(|interval| !interval.is_zero()),
@@ -287,6 +296,18 @@ fn link_base(values: &Values) -> Result<String, Error> {
         return Err(values.refuse("gift.link_base", "an http:// or https:// address that ends with /".into()));
     }
     Ok(base)
+}
+
+fn trusted_proxies(values: &Values) -> Result<Networks, Error> {
+    let given = values.list("listen.trusted_proxies")?;
+    given.iter().map(|text| networks::parse(text.trim()).ok_or(text)).collect::<Result<Networks, _>>().map_err(
+        |wrong| {
+            values.refuse(
+                "listen.trusted_proxies",
+                format!("addresses and networks such as \"10.0.0.0/8\", not {wrong:?}"),
+            )
+        },
+    )
 }
 
 fn member(values: &Values, text: &str) -> Result<MemberAddress, Error> {
@@ -368,6 +389,10 @@ mod tests {
         );
         let error = config("[canary]\ninterval = \"999ms\"\n").expect_err("refused").to_string();
         assert!(error.contains("from 1s to 10m"), "{error}");
+        let error =
+            config("[listen]\ntrusted_proxies = [\"10.0.0.1\", \"10.0.0.0/33\"]\n").expect_err("refused").to_string();
+        assert!(error.contains("listen.trusted_proxies") && error.contains("not \"10.0.0.0/33\""), "{error}");
+        assert_eq!(config("[gift]\npage_rate = 0\n").expect("allowed").gift_page_rate, None);
         assert_eq!(config("[canary]\ninterval = \"0ms\"\n").expect("allowed").canary_interval, None);
         let error = config("[node]\nid = 0\n").expect_err("refused").to_string();
         assert!(error.contains("from 1 to 2147483647"), "{error}");

@@ -120,6 +120,13 @@ pub const OPTIONS: &[Opt] = &[
         default: "",
     },
     Opt {
+        key: "listen.trusted_proxies",
+        meaning: "addresses (\"10.0.0.7\") and networks (\"10.0.0.0/8\", \"fd00::/8\") of proxies in front of the nodes, whose \
+                  X-Forwarded-For is believed; of everybody else the address of the connection counts",
+        kind: Kind::List,
+        default: "",
+    },
+    Opt {
         key: "raft.heartbeat",
         meaning: "how often a leader speaks to its followers",
         kind: Kind::Duration(10, 5 * SECOND),
@@ -245,7 +252,7 @@ pub const OPTIONS: &[Opt] = &[
     },
     Opt {
         key: "gift.link_base",
-        meaning: "what links to gifts begin with",
+        meaning: "what links to gifts begin with, such as \"https://gift.example.com/g/\"; must lead to /g/ of the client ports",
         kind: Kind::Text,
         default: "http://127.0.0.1:7300/g/",
     },
@@ -254,6 +261,13 @@ pub const OPTIONS: &[Opt] = &[
         meaning: "TOML file of Kakao ids and the addresses they stand for; empty: nobody has a Kakao id",
         kind: Kind::Text,
         default: "",
+    },
+    Opt {
+        key: "gift.page_rate",
+        meaning: "how often in a second one client may ask a node for pages of gifts, over ten seconds; a client is an IPv4 address, or \
+                  64 bits of an IPv6 address. 0: as often as it likes",
+        kind: Kind::Integer(0, 100_000),
+        default: "20",
     },
     Opt {
         key: "clock.kind",

@@ -104,7 +104,7 @@ impl Services {
         let setting = self.gifts()?;
         let secret = gift.draw.as_ref().and_then(|draw| draw.link.as_ref());
         let token = link::open(&setting.vault, "link", namespace, &gift.id, secret)?;
-        Ok(format!("{}{token}", setting.link_base))
+        Ok(format!("{}{}", setting.link_base, link::last_part(namespace, &token)))
     }
 }
 

@@ -7,10 +7,15 @@ use domain::gift::Secret;
 
 use crate::error::Error;
 use crate::routing::SLOTS;
+use crate::validate::DEFAULT_NAMESPACE;
 use crate::vault::Vault;
 
 /// Bytes that are drawn.
 const DRAWN_BYTES: usize = 16;
+/// Characters of a token: two bytes of slot and what is drawn, in base64.
+const TOKEN_CHARS: usize = 24;
+/// Stands between a namespace and a token. No namespace has one.
+const BETWEEN: char = '_';
 
 /// A token that was read: where its gift is, and the hash it is found by.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +43,19 @@ pub(crate) fn read(vault: &Vault, namespace: &str, text: &str) -> Result<Token, 
     });
     let slot = slot.ok_or_else(|| crate::product::not_found(0, "link"))?;
     Ok(Token { slot, hash: hash(vault, namespace, text) })
+}
+
+/// The last part of a link: the token, behind the namespace unless that is the default one. So a page needs nothing else to find
+/// the gift.
+pub(crate) fn last_part(namespace: &str, token: &str) -> String {
+    if namespace == DEFAULT_NAMESPACE { token.to_owned() } else { format!("{namespace}{BETWEEN}{token}") }
+}
+
+/// Namespace and token of the last part of a link. What is none is some token of the default namespace, which leads nowhere.
+pub(crate) fn take_apart(last: &str) -> (&str, &str) {
+    let found = last.len().checked_sub(TOKEN_CHARS).and_then(|at| last.split_at_checked(at));
+    let namespace = found.and_then(|(before, token)| Some((before.strip_suffix(BETWEEN)?, token)));
+    namespace.filter(|(namespace, _)| !namespace.is_empty()).unwrap_or((DEFAULT_NAMESPACE, last))
 }
 
 fn hash(vault: &Vault, namespace: &str, text: &str) -> Bytes {
@@ -82,11 +100,25 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_last_part_of_a_link_says_whose_it_is() {
+        // One that looks as if a namespace came before something.
+        let token = "default_AAAAAAAAAAAAAAAA";
+        for namespace in ["default", "shop", "a", &"x".repeat(64)] {
+            let last = last_part(namespace, token);
+            assert_eq!(take_apart(&last), (namespace, token));
+        }
+        assert_eq!(last_part("default", token), token);
+        for none in ["", "_", "x", "_default_AAAAAAAAAAAAAAAA", "가가가가가가가가가가가가", "shop_short"] {
+            assert_eq!(take_apart(none), ("default", none));
+        }
+    }
+
+    #[test]
     fn tokens_carry_their_slot_and_nonsense_leads_nowhere() {
         let dir = tempfile::tempdir().expect("a directory");
         let vault = Vault::open(&dir.path().join("key"), true).expect("a key");
         let token = draw(4_095);
-        assert_eq!(token.len(), 24);
+        assert_eq!(token.len(), TOKEN_CHARS);
         let read_back = read(&vault, "shop", &token).expect("a token");
         assert_eq!(read_back.slot, 4_095);
         assert_eq!(sealed_token(&vault, "shop", "g", &token).hash, read_back.hash);

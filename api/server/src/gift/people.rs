@@ -131,6 +131,23 @@ fn is_email(text: &str) -> bool {
     plain && (1..=64).contains(&local.len()) && host.contains('.') && !host.starts_with('.') && !host.ends_with('.')
 }
 
+/// How somebody can be reached, as one line in a form.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Contact {
+    /// In E.164.
+    Phone(String),
+    /// As it was typed.
+    Email(String),
+}
+
+/// Reads a phone number or an e-mail address; `None` when it is neither.
+pub(crate) fn contact(typed: &str) -> Option<Contact> {
+    if typed.contains('@') {
+        return is_email(typed).then(|| Contact::Email(typed.to_owned()));
+    }
+    phone(typed).filter(|phone| !phone.is_empty()).map(Contact::Phone)
+}
+
 /// As the protocol shows it.
 pub(crate) fn shown(party: Party) -> v1::Party {
     v1::Party {
@@ -178,6 +195,15 @@ mod tests {
             ["kim", "@example.com", "kim@", "kim@example", "a b@example.com", "<a@example.com>", "a@.com", "a@b.\n"]
         {
             assert!(!is_email(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn one_line_is_a_phone_number_or_an_address() {
+        assert_eq!(contact("010-5555-6666"), Some(Contact::Phone("+821055556666".into())));
+        assert_eq!(contact("kim@example.com"), Some(Contact::Email("kim@example.com".into())));
+        for neither in ["", "12", "kim", "@", "010-1234-5678@", "+"] {
+            assert_eq!(contact(neither), None, "{neither}");
         }
     }
 

@@ -1,7 +1,7 @@
 //! What recipients and shops do: open the link, accept, pass on, use.
 
 use bytes::Bytes;
-use domain::gift::{self, Draw, Gift, State};
+use domain::gift::{self, Draw, Gift, Party, State};
 use domain::gifticon::{self, Dice};
 use domain::product::CodeForm;
 use domain::{Kind, Reason};
@@ -11,6 +11,7 @@ use scheduler::time::Timestamp;
 
 use super::link::{self, Token};
 use super::{convert, people};
+use crate::convert::moment;
 use crate::error::Error;
 use crate::partition::Partition;
 use crate::product::not_found;
@@ -44,7 +45,10 @@ impl Services {
                 false => code_of(vault, &namespace, &gift)?,
             };
             let nonce = if passed_on { String::new() } else { nonce_of(vault, &namespace, &gift) };
-            Ok(v1::OpenGiftResponse { gift: Some(seen_at(gift, now)), passed_on, code, nonce })
+            let used = gift.events.iter().find(|event| event.state() == State::Used);
+            let used_at = used.map(|event| moment(Timestamp::from_millis(event.at)));
+            let (gift, now) = (Some(seen_at(gift, now)), Some(moment(now)));
+            Ok(v1::OpenGiftResponse { gift, passed_on, code, nonce, now, used_at })
         })
     }
 
@@ -84,6 +88,10 @@ impl Services {
         v.finish(())?;
         route!(self, call, partition, message, GiftServiceClient::transfer_gift, {
             let gift = self.with_nonce(partition, &namespace, &token, &message.nonce).await?;
+            if is_same(&to, &gift.recipient()) {
+                // The field is the person, not the address: this is what the page tells apart.
+                return Err(Error::invalid("to", "expected somebody else than who has the gift"));
+            }
             let mut draws = 0;
             loop {
                 draws += 1;
@@ -144,6 +152,9 @@ impl Services {
         let mut v = Violations::new();
         let namespace = v.namespace("namespace", namespace.to_owned());
         v.finish(())?;
+        // A token alone is of the namespace that was asked for.
+        let (of, bare) = link::take_apart(token);
+        let token = if of == namespace { bare } else { token };
         let token = link::read(vault, &namespace, token)?;
         let partition = self.node.partition_of_slot(token.slot);
         Ok((namespace, token, partition))
@@ -168,6 +179,12 @@ impl Services {
         }
         Ok(gift)
     }
+}
+
+/// Whether a message to one would reach the other.
+fn is_same(one: &Party, other: &Party) -> bool {
+    let same = |one: &str, other: &str| !one.is_empty() && one.eq_ignore_ascii_case(other);
+    same(&one.phone, &other.phone) || same(&one.kakao, &other.kakao) || same(&one.email, &other.email)
 }
 
 /// Whether the link is that of who has the gift now.

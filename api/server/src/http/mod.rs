@@ -10,9 +10,13 @@ mod cluster;
 mod dead_letters;
 mod exchange;
 mod forecast;
+mod gifts;
 mod idempotency;
 mod json;
+mod page;
+mod payments;
 mod problem;
+mod products;
 mod scalars;
 mod topics;
 mod triggers;
@@ -24,7 +28,7 @@ use std::sync::Arc;
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::{HeaderMap, Response, StatusCode};
 use axum::{Json, Router};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::Status;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -60,6 +64,15 @@ impl Api {
         let call = Call::within(deadline.or(self.services.node.config().call_timeout));
         self.services.answer_call(method, message, call, handle).await.map_err(Problem::from)
     }
+
+    /// One of the [`WATCHES_MAX`] places, given back when dropped.
+    fn place_to_watch(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        self.watches.clone().try_acquire_owned().map_err(|_| {
+            let retry_after = std::time::Duration::from_secs(1);
+            tracing::warn!(max = WATCHES_MAX, "a watch over HTTP was refused");
+            Error::Overloaded { what: "the number of watches over HTTP", retry_after }.into()
+        })
+    }
 }
 
 /// What the document says of itself.
@@ -67,8 +80,8 @@ impl Api {
 #[openapi(
     info(
         title = "Bosingak",
-        description = "Schedules triggers and answers for them, over HTTP/JSON. Any node takes any call. Fields are called as in the \
-                       protocol's JSON: camelCase, 64-bit numbers as text, moments in RFC 3339, lengths of time as `90s`. What goes \
+        description = "Schedules triggers and answers for them, and gifts on top of that, over HTTP/JSON. Any node takes any call. Fields are called as in the \
+                       protocol's JSON: camelCase, 64-bit numbers as text, money as numbers, moments in RFC 3339, lengths of time as `90s`. What goes \
                        wrong is `application/problem+json` with a reason of a closed list. A call that was not answered, or with \
                        OUTCOME_UNKNOWN, may have had its effect: repeat it with the same id or Idempotency-Key."
     ),
@@ -77,6 +90,9 @@ impl Api {
         (name = "topics", description = "Handlers that triggers are for, and their limits."),
         (name = "dead letters", description = "Triggers that were given up."),
         (name = "forecast", description = "What is due when."),
+        (name = "gifts", description = "Reserved, paid, sent at their moment, accepted, used; or given back."),
+        (name = "products", description = "What can be given."),
+        (name = "payments", description = "What was paid, and where the money is."),
         (name = "cluster", description = "How the cluster is. Read-only."),
         (name = "problems", description = "What can go wrong."),
     )
@@ -91,6 +107,9 @@ fn calls() -> OpenApiRouter<Api> {
         .merge(topics::routes())
         .merge(dead_letters::routes())
         .merge(forecast::routes())
+        .merge(gifts::routes())
+        .merge(products::routes())
+        .merge(payments::routes())
         .merge(cluster::routes())
         .routes(routes!(list_problems))
         .routes(routes!(get_problem))
@@ -102,8 +121,10 @@ pub(crate) fn document() -> utoipa::openapi::OpenApi {
     calls().into_openapi()
 }
 
-/// Everything over HTTP, without a fallback. Its middleware is around its own routes alone.
+/// Everything over HTTP, without a fallback: what programs call, and the pages of gifts. The middleware of each is around its own
+/// routes alone.
 pub fn router(services: Services) -> Router {
+    let pages = page::router(services.clone());
     let api = Api { services, watches: Arc::new(Semaphore::new(WATCHES_MAX)) };
     let (router, document) = calls().with_state(api).split_for_parts();
     let browser: Router = SwaggerUi::new("/docs").url("/openapi.json", document).into();
@@ -111,6 +132,7 @@ pub fn router(services: Services) -> Router {
         .merge(browser)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(axum::middleware::from_fn(exchange::exchange))
+        .merge(pages)
 }
 
 /// A response that did not come through [`router`], as one that did.

@@ -107,6 +107,28 @@ impl Problem {
         self.reason == Reason::Internal.text()
     }
 
+    /// Why, of the closed list.
+    pub(super) fn reason(&self) -> &'static str {
+        self.reason
+    }
+
+    /// The fields that are wrong.
+    pub(super) fn errors(&self) -> &[FieldError] {
+        &self.errors
+    }
+
+    /// Something else that is known, by its name.
+    pub(super) fn about_what(&self, name: &str) -> Option<&str> {
+        self.metadata.get(name).map(String::as_str)
+    }
+
+    /// Whole seconds after which the same request may succeed, one at least; `None` when it will not.
+    pub(super) fn retry_after_s(&self) -> Option<u32> {
+        let Length(after) = &self.retry_after?;
+        let seconds = after.seconds.max(0) + i64::from(after.nanos > 0);
+        Some(u32::try_from(seconds).unwrap_or(u32::MAX).max(1))
+    }
+
     pub(super) fn detail(&self) -> &str {
         &self.detail
     }
@@ -116,9 +138,8 @@ impl Problem {
         // Strings, numbers and maps of strings; it cannot fail, and if it did an empty body would be the least of it.
         let body = serde_json::to_vec(self).unwrap_or_default();
         let mut response = (self.status(), [("content-type", "application/problem+json")], body).into_response();
-        if let Some(Length(after)) = &self.retry_after {
-            let seconds = after.seconds.max(0) + i64::from(after.nanos > 0);
-            response.headers_mut().insert("retry-after", seconds.max(1).into());
+        if let Some(seconds) = self.retry_after_s() {
+            response.headers_mut().insert("retry-after", seconds.into());
         }
         response
     }

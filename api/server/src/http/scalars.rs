@@ -41,6 +41,24 @@ impl<'de> Deserialize<'de> for Number {
     }
 }
 
+/// An amount of money in won: a number, for no sum of them comes near 2^53, up to which those of JSON are exact.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
+#[schema(value_type = i64, example = 4_500)]
+pub struct Won(pub i64);
+
+impl Won {
+    /// Of an amount that is never negative.
+    pub fn of(won: u64) -> Won {
+        Won(i64::try_from(won).unwrap_or(i64::MAX))
+    }
+}
+
+impl<'de> Deserialize<'de> for Won {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Number::deserialize(deserializer).map(|Number(won)| Won::of(won))
+    }
+}
+
 /// A moment in RFC 3339, in UTC when it is answered, with milliseconds where there are any.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ToSchema)]
 #[schema(value_type = String, format = DateTime, example = "2027-02-13T15:00:00Z")]
@@ -242,6 +260,16 @@ mod tests {
             assert_eq!(read(text), None, "{text}");
         }
         assert_eq!(serde_json::to_string(&Number(7)).expect("text"), "\"7\"");
+    }
+
+    #[test]
+    fn money_is_a_number() {
+        let read = |text: &str| serde_json::from_str::<Won>(text).ok();
+        assert_eq!((read("4500"), read("\"4500\"")), (Some(Won(4_500)), Some(Won(4_500))));
+        for text in ["-1", "4500.5", "\"4,500\"", "null"] {
+            assert_eq!(read(text), None, "{text}");
+        }
+        assert_eq!(serde_json::to_string(&Won(-4_500)).expect("text"), "-4500");
     }
 
     proptest! {

@@ -17,8 +17,7 @@ use super::json::{Path, Query};
 use super::scalars::{Moment, names};
 use super::triggers::{filter_of, of_query};
 use super::views::{Trigger, TriggerState};
-use super::{Api, Problem, WATCHES_MAX};
-use crate::error::Error;
+use super::{Api, Problem};
 
 pub(super) fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(watch))
@@ -109,11 +108,7 @@ async fn watch(
         filter: Some(filter),
         cursor: resumed.filter(|id| !id.is_empty()).or(query.cursor).unwrap_or_default(),
     };
-    let Ok(place) = api.watches.clone().try_acquire_owned() else {
-        let retry_after = std::time::Duration::from_secs(1);
-        tracing::warn!(max = WATCHES_MAX, "a watch over HTTP was refused");
-        return Err(Error::Overloaded { what: "the number of watches over HTTP", retry_after }.into());
-    };
+    let place = api.place_to_watch()?;
     let begun = api.services.begin_watch(message).map_err(|error| Problem::from(error).with_fields(of_query))?;
     begun.check_cursor()?;
     let path = format!("/v1/namespaces/{}/watch", begun.namespace());
@@ -144,11 +139,12 @@ fn told(event: v1::WatchResponse) -> Event {
     if id.is_empty() { event } else { event.id(id) }
 }
 
-fn failed(problem: Problem) -> Event {
+/// Why a stream ends.
+pub(super) fn failed(problem: Problem) -> Event {
     with_json(Event::default().event("problem"), &problem)
 }
 
 /// Nothing here fails to be JSON; if it did, an event without data would not even be told.
-fn with_json(event: Event, data: &impl Serialize) -> Event {
+pub(super) fn with_json(event: Event, data: &impl Serialize) -> Event {
     event.data(serde_json::to_string(data).unwrap_or_default())
 }

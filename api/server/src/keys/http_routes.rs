@@ -2,8 +2,9 @@
 
 use axum::http::Method;
 
-/// Open to everybody: what describes the API, and nothing that it keeps.
-const OPEN: &[&str] = &["/problems", "/problems/{reason}", "/openapi.json", "/docs", "/docs/", "/docs/{*rest}"];
+/// Open to everybody: what describes the API, and the pages of gifts, whose links are keys of their own.
+const OPEN: &[&str] =
+    &["/problems", "/problems/{reason}", "/openapi.json", "/docs", "/docs/", "/docs/{*rest}", "/g/{*rest}"];
 
 /// Verb, path with its gaps, and the path of the method.
 #[rustfmt::skip]
@@ -26,6 +27,23 @@ const ROUTES: &[(&str, &str, &str)] = &[
     ("POST", "/v1/namespaces/{namespace}/triggers/{id}/cancel", "/bosingak.v1.SchedulerService/Cancel"),
     ("POST", "/v1/namespaces/{namespace}/triggers/{id}/reschedule", "/bosingak.v1.SchedulerService/Reschedule"),
     ("POST", "/v1/namespaces/{namespace}/triggers/{id}/run-now", "/bosingak.v1.SchedulerService/RunNow"),
+    ("GET", "/v1/namespaces/{namespace}/products", "/bosingak.product.v1.ProductService/ListProducts"),
+    ("GET", "/v1/namespaces/{namespace}/products/{id}", "/bosingak.product.v1.ProductService/GetProduct"),
+    ("PUT", "/v1/namespaces/{namespace}/products/{id}", "/bosingak.product.v1.ProductService/PutProduct"),
+    ("GET", "/v1/namespaces/{namespace}/payments/{id}", "/bosingak.payment.v1.PaymentService/GetPayment"),
+    ("GET", "/v1/namespaces/{namespace}/reconciliation", "/bosingak.payment.v1.PaymentService/Reconcile"),
+    ("GET", "/v1/namespaces/{namespace}/gifts", "/bosingak.gift.v1.GiftService/ListGifts"),
+    ("POST", "/v1/namespaces/{namespace}/gifts", "/bosingak.gift.v1.GiftService/Reserve"),
+    ("GET", "/v1/namespaces/{namespace}/gifts/{id}", "/bosingak.gift.v1.GiftService/GetGift"),
+    ("PATCH", "/v1/namespaces/{namespace}/gifts/{id}", "/bosingak.gift.v1.GiftService/EditGift"),
+    ("POST", "/v1/namespaces/{namespace}/gifts/{id}/cancel", "/bosingak.gift.v1.GiftService/CancelGift"),
+    ("GET", "/v1/namespaces/{namespace}/gifts/{id}/watch", "/bosingak.gift.v1.GiftService/WatchGift"),
+    ("POST", "/v1/namespaces/{namespace}/gifts/{id}/resolve", "/bosingak.gift.v1.GiftService/ResolveGift"),
+    ("GET", "/v1/namespaces/{namespace}/attention", "/bosingak.gift.v1.GiftService/ListAttention"),
+    ("POST", "/v1/namespaces/{namespace}/links/open", "/bosingak.gift.v1.GiftService/OpenGift"),
+    ("POST", "/v1/namespaces/{namespace}/links/accept", "/bosingak.gift.v1.GiftService/AcceptGift"),
+    ("POST", "/v1/namespaces/{namespace}/links/transfer", "/bosingak.gift.v1.GiftService/TransferGift"),
+    ("POST", "/v1/namespaces/{namespace}/redeem", "/bosingak.gift.v1.GiftService/RedeemGift"),
 ];
 
 /// Whether anybody may read it.

@@ -53,6 +53,11 @@ impl Services {
         let product = convert::stored(message.product.clone().unwrap_or_default());
         product::check(&product)
             .map_err(|refusal| Error::invalid(refusal.field, format!("expected {}", refusal.expected)))?;
+        // So that no gift is given whose page cannot show it.
+        if !product.image_url.is_empty() {
+            pages::check_image(&product.image_url)
+                .map_err(|error| Error::invalid("product.image_url", format!("expected {}", error.expected)))?;
+        }
         let partition = self.node.partition_of(&namespace, &product.id);
         let expected_version = message.expected_version;
         route!(self, call, partition, message, ProductServiceClient::put_product, {
