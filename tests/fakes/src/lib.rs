@@ -29,6 +29,7 @@
 //!
 //! A new provider is a file with a function that returns a [`Provider`], and a line in [`Fakes::start`].
 
+mod clock;
 mod control;
 mod door;
 pub mod fcm;
@@ -46,6 +47,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+pub use clock::Clock;
 use door::{Door, Service};
 use fcm::Fcm;
 use inbox::Inbox;
@@ -95,6 +97,7 @@ pub struct Fakes {
     providers: Vec<(&'static str, SocketAddr)>,
     switches: Switches,
     toss: Toss,
+    solapi: Solapi,
     inbox: Inbox,
     stop: CancellationToken,
     serving: JoinSet<()>,
@@ -112,9 +115,10 @@ impl Fakes {
         }
         let toss = Toss::new(&options.toss_secret_key);
         let inbox = Inbox::default();
+        let solapi = Solapi::new(inbox.clone());
         let providers = vec![
             toss.provider(),
-            Solapi::new(inbox.clone()).provider(),
+            solapi.provider(),
             Fcm::new(inbox.clone()).provider(),
             slack::provider(&inbox),
         ];
@@ -148,7 +152,7 @@ impl Fakes {
         let service = Service::Http(everything.fallback(control::unknown));
         let door = Door::new(listener, addr, service, stop.clone());
         serving.spawn(door.serve(switches::Hatch::always_open()));
-        Ok(Fakes { addr, providers: addresses, switches, toss, inbox, stop, serving })
+        Ok(Fakes { addr, providers: addresses, switches, toss, solapi, inbox, stop, serving })
     }
 
     /// Where everything is.
@@ -188,6 +192,16 @@ impl Fakes {
     /// Toss Payments, from the inside.
     pub fn toss(&self) -> &Toss {
         &self.toss
+    }
+
+    /// SOLAPI, from the inside.
+    pub fn solapi(&self) -> &Solapi {
+        &self.solapi
+    }
+
+    /// The time of the message providers.
+    pub fn clock(&self) -> &Clock {
+        self.inbox.clock()
     }
 
     /// What the message providers delivered.

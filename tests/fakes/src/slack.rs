@@ -13,7 +13,6 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Router, http};
 use bytes::Bytes;
-use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::inbox::{Inbox, Link, Message, OPERATORS};
@@ -64,7 +63,7 @@ async fn take(State(inbox): State<Inbox>, body: Bytes) -> Response {
         body,
         links,
         tag: None,
-        at: Timestamp::now(),
+        at: inbox.clock().now(),
     });
     "ok".into_response()
 }

@@ -20,7 +20,6 @@ use axum::routing::post;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
-use jiff::Timestamp;
 use mail_parser::MessageParser;
 use serde::Deserialize;
 use tokio::io::{self, AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
@@ -94,7 +93,7 @@ impl Smtp {
                 body: body.replace("\r\n", "\n"),
                 links: Vec::new(),
                 tag: id.split_once('@').map(|(tag, _)| tag.to_owned()),
-                at: Timestamp::now(),
+                at: self.0.inbox.clock().now(),
             });
         }
         id

@@ -161,7 +161,8 @@ async fn send(
     }
     books.count += 1;
     let name = format!("projects/{PROJECT_ID}/messages/{}", books.count);
-    fcm.0.inbox.deliver(Message { provider_id: name.clone(), to: token, at: now, ..shown });
+    let at = fcm.0.inbox.clock().now();
+    fcm.0.inbox.deliver(Message { provider_id: name.clone(), to: token, at, ..shown });
     Json(json!({ "name": name })).into_response()
 }
 

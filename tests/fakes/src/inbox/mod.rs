@@ -23,6 +23,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::clock::Clock;
+
 /// Messages that are kept; older ones are dropped and counted.
 pub const MESSAGES_MAX: usize = 100_000;
 /// Where lines for the operators arrive.
@@ -66,7 +68,7 @@ pub struct Link {
 
 /// Everything that arrived. Clones are the same inbox.
 #[derive(Clone, Default)]
-pub struct Inbox(Arc<Mutex<Kept>>);
+pub struct Inbox(Arc<Mutex<Kept>>, Clock);
 
 #[derive(Default)]
 struct Kept {
@@ -96,6 +98,15 @@ impl Inbox {
     pub fn at(&self, address: &str) -> Vec<Message> {
         let address = normal(address);
         self.kept().messages.iter().filter(|message| message.to == address).cloned().collect()
+    }
+
+    /// Everything that is kept, oldest first.
+    pub fn all(&self) -> Vec<Message> {
+        self.kept().messages.iter().cloned().collect()
+    }
+
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.1
     }
 
     pub(crate) fn deliver(&self, message: Message) {

@@ -6,7 +6,7 @@
 //! | `POST /messages/v4/send` | `{message: {to, from, type, text, subject, kakaoOptions, customFields}}` |
 //! | `GET /messages/v4/list?to=&messageId=&startDate=&limit=&startKey=` | newest first |
 //! | `POST /fake/solapi/templates` | `{templateId, content, title?}`: an approved text; `#{name}` in it is a gap |
-//! | `POST /fake/solapi/results` | `{to, type?, statusCode}`: how messages to this number end from now on; 4000 unless said |
+//! | `POST /fake/solapi/results` | `{to, type?, statusCode, atOnce?}`: how messages to this number end from now on; 4000 unless said |
 //! | `POST /fake/solapi/reports` | `{url, copies}`: where reports are posted, each this many times (1..=10); `{url: null}` ends that |
 //!
 //! A template that was not given is taken too and shown as a list of what goes into it, so that a demo needs no console; of one that
@@ -14,7 +14,7 @@
 //! where a result other than 4000 was asked for.
 //!
 //! How SOLAPI itself answers to what fails after the request was understood is not published for single messages; here it is
-//! 200 with the `statusCode`, as in its list.
+//! 200 with the `statusCode`, as in its list. A result is seen in the list alone, or, with `atOnce`, in the answer.
 
 mod check;
 mod report;
@@ -60,7 +60,7 @@ const LIMIT_MAX: usize = 500;
 
 /// SOLAPI, its messages in memory. Clones are the same provider.
 #[derive(Clone)]
-pub(crate) struct Solapi(Arc<Inner>);
+pub struct Solapi(Arc<Inner>);
 
 struct Inner {
     state: Mutex<Books>,
@@ -75,7 +75,15 @@ struct Books {
     count: u64,
     templates: BTreeMap<String, Template>,
     /// By number and type; the empty type is all of them.
-    results: BTreeMap<(String, String), String>,
+    results: BTreeMap<(String, String), Ending>,
+}
+
+/// How a message ends.
+#[derive(Clone, Debug)]
+struct Ending {
+    status_code: String,
+    /// The answer says so, and nothing is listed.
+    at_once: bool,
 }
 
 /// A message as the list shows it.
@@ -104,6 +112,54 @@ impl Solapi {
             .route("/fake/solapi/reports", post(reports))
             .with_state(self.clone());
         Provider { name: NAME, api, control, call_of, failure }
+    }
+
+    /// Approves a text: `#{name}` in it is a gap.
+    ///
+    /// # Errors
+    ///
+    /// When there are too many: how many there may be.
+    pub fn approve(&self, template_id: &str, title: Option<&str>, content: &str) -> Result<(), String> {
+        let (title, content) = (title.map(str::to_owned), content.to_owned());
+        self.keep_template(Template { template_id: template_id.to_owned(), content, title })
+    }
+
+    /// Says how messages of a type (`ATA`, `SMS`, `LMS`; empty: all) to this number end from now on: with a status code of four
+    /// digits, in the list or, `at_once`, in the answer.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it, and what was expected.
+    pub fn end_with(&self, to: &str, kind: &str, status_code: &str, at_once: bool) -> Result<(), String> {
+        self.keep_result(NumberResult {
+            to: to.to_owned(),
+            kind: kind.to_owned(),
+            status_code: status_code.to_owned(),
+            at_once,
+        })
+        .map_err(|(field, message)| format!("{field}: {message}"))
+    }
+
+    fn keep_template(&self, template: Template) -> Result<(), String> {
+        let mut books = self.books();
+        if books.templates.len() >= 1_000 {
+            return Err("at most 1000 templates expected".to_owned());
+        }
+        books.templates.insert(template.template_id.clone(), template);
+        Ok(())
+    }
+
+    fn keep_result(&self, result: NumberResult) -> Result<(), (&'static str, &'static str)> {
+        let NumberResult { to, kind, status_code, at_once } = result;
+        if status_code.len() != 4 || !status_code.bytes().all(|b| b.is_ascii_digit()) {
+            return Err(("statusCode", "four digits expected"));
+        }
+        let mut books = self.books();
+        if books.results.len() >= 100_000 {
+            return Err(("to", "at most 100000 numbers expected"));
+        }
+        books.results.insert((inbox::normal(&to), kind), Ending { status_code, at_once });
+        Ok(())
     }
 
     fn books(&self) -> MutexGuard<'_, Books> {
@@ -138,18 +194,24 @@ async fn send(State(solapi): State<Solapi>, body: Bytes) -> Response {
     let Ok(request) = serde_json::from_slice::<Value>(&body) else {
         return error(400, "ValidationError", "JSON expected");
     };
-    let now = Timestamp::now();
+    let now = solapi.0.inbox.clock().now();
     let mut books = solapi.books();
     let accepted = match check::check(&request["message"], &books.templates) {
         Ok(accepted) => accepted,
         Err(check::Refusal::Invalid(message)) => return error(400, "ValidationError", &message),
         Err(check::Refusal::Code(code, text)) => return Json(refused(&request["message"], code, text)).into_response(),
     };
-    books.count += 1;
-    let (id, group) = (format!("M4V{:029}", books.count), format!("G4V{:029}", books.count));
     let result =
         [accepted.kind, ""].iter().find_map(|kind| books.results.get(&(accepted.to.clone(), (*kind).to_owned())));
-    let status = result.cloned().unwrap_or_else(|| "4000".to_owned());
+    let status = match result {
+        Some(Ending { status_code, at_once: true }) => {
+            return Json(refused(&request["message"], status_code, "발송 실패")).into_response();
+        }
+        Some(Ending { status_code, at_once: false }) => status_code.clone(),
+        None => "4000".to_owned(),
+    };
+    books.count += 1;
+    let (id, group) = (format!("M4V{:029}", books.count), format!("G4V{:029}", books.count));
     let stored = stored(&accepted, &id, &group, &status, now);
     if books.messages.len() == LISTED_MAX {
         books.messages.pop_back();
@@ -261,12 +323,10 @@ async fn template(State(solapi): State<Solapi>, body: Bytes) -> Response {
         Ok(template) => template,
         Err(response) => return *response,
     };
-    let mut books = solapi.books();
-    if books.templates.len() >= 1_000 {
-        return refusal(StatusCode::BAD_REQUEST, "templateId", "at most 1000 templates expected");
+    match solapi.keep_template(template) {
+        Ok(()) => StatusCode::NO_CONTENT.into_response(),
+        Err(message) => refusal(StatusCode::BAD_REQUEST, "templateId", &message),
     }
-    books.templates.insert(template.template_id.clone(), template);
-    StatusCode::NO_CONTENT.into_response()
 }
 
 #[derive(Deserialize)]
@@ -276,22 +336,19 @@ struct NumberResult {
     #[serde(rename = "type", default)]
     kind: String,
     status_code: String,
+    #[serde(default)]
+    at_once: bool,
 }
 
 async fn result(State(solapi): State<Solapi>, body: Bytes) -> Response {
-    let NumberResult { to, kind, status_code } = match parse(&body) {
+    let result: NumberResult = match parse(&body) {
         Ok(result) => result,
         Err(response) => return *response,
     };
-    if status_code.len() != 4 || !status_code.bytes().all(|b| b.is_ascii_digit()) {
-        return refusal(StatusCode::BAD_REQUEST, "statusCode", "four digits expected");
+    match solapi.keep_result(result) {
+        Ok(()) => StatusCode::NO_CONTENT.into_response(),
+        Err((field, message)) => refusal(StatusCode::BAD_REQUEST, field, message),
     }
-    let mut books = solapi.books();
-    if books.results.len() >= 100_000 {
-        return refusal(StatusCode::BAD_REQUEST, "to", "at most 100000 numbers expected");
-    }
-    books.results.insert((inbox::normal(&to), kind), status_code);
-    StatusCode::NO_CONTENT.into_response()
 }
 
 #[derive(Deserialize)]
