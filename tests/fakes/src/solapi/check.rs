@@ -13,8 +13,8 @@ use crate::inbox::Link;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Template {
     pub(super) template_id: String,
-    content: String,
-    title: Option<String>,
+    pub(super) content: String,
+    pub(super) title: Option<String>,
 }
 
 /// A message that is taken, as the recipient will read it.
