@@ -109,18 +109,23 @@ impl Client {
     /// one by then.
     pub async fn transfer_gift(&self, mut request: TransferGiftRequest) -> Result<Gift, Error> {
         self.fill_namespace(&mut request.namespace);
-        let answer = self.call(How::once(), request, |channel, request| async move {
-            service(channel).transfer_gift(request).await
-        });
+        let answer =
+            self.call(
+                How::once(),
+                request,
+                |channel, request| async move { service(channel).transfer_gift(request).await },
+            );
         Ok(answer.await?.gift.unwrap_or_default())
     }
 
     /// A shop takes the code; durable when answered.
     pub async fn redeem_gift(&self, mut request: RedeemGiftRequest) -> Result<RedeemGiftResponse, Error> {
         self.fill(&mut request.namespace, &mut request.request_id);
-        self.call(How::repeatable(), request, |channel, request| async move {
-            service(channel).redeem_gift(request).await
-        })
+        self.call(
+            How::repeatable(),
+            request,
+            |channel, request| async move { service(channel).redeem_gift(request).await },
+        )
         .await
     }
 

@@ -116,12 +116,8 @@ impl Fakes {
         let toss = Toss::new(&options.toss_secret_key);
         let inbox = Inbox::default();
         let solapi = Solapi::new(inbox.clone());
-        let providers = vec![
-            toss.provider(),
-            solapi.provider(),
-            Fcm::new(inbox.clone()).provider(),
-            slack::provider(&inbox),
-        ];
+        let providers =
+            vec![toss.provider(), solapi.provider(), Fcm::new(inbox.clone()).provider(), slack::provider(&inbox)];
         let switches = Switches::new(providers.iter().map(|provider| provider.name).chain([smtp::NAME]));
         let stop = CancellationToken::new();
         let mut serving = JoinSet::new();

@@ -26,6 +26,11 @@ impl ClusterClock {
         ClusterClock { client: client.with_policy(policy), providers, is_virtual }
     }
 
+    /// Whether it can be moved.
+    pub fn is_virtual(&self) -> bool {
+        self.is_virtual
+    }
+
     /// The present moment: of a virtual clock where it stands, else of this machine.
     ///
     /// # Errors

@@ -6,9 +6,11 @@
 //! use gifts::{Options, World};
 //!
 //! let world = World::start(Options::default()).await?;
-//! let payment_key = world.fakes().toss().pay("gift-1", 4_500)?;
-//! // … reserve with world.client() …
-//! world.clock().advance_to(world.clock().now().await? + jiff::SignedDuration::from_hours(24)).await?;
+//! world.put_on_sale("coffee", "별다방", "아메리카노", 4_500).await?;
+//! let payment = world.pay("gift-1", 4_500)?;
+//! // … reserve it with world.reserve(…), or anything else with world.client() …
+//! world.clock().advance_by(jiff::SignedDuration::from_hours(24)).await?;
+//! println!("{}", world.gift("gift-1").await?.state().as_str_name());
 //! world.end().await?;
 //! # Ok(())
 //! # }
@@ -16,12 +18,14 @@
 //!
 //! Whatever was started here ends with the [`World`], also when it is dropped or its process is killed.
 
+mod business;
 mod clock;
 mod nodes;
 mod settings;
 mod texts;
 mod world;
 
+pub use business::{Books, links};
 pub use clock::ClusterClock;
 pub use settings::Providers;
 pub use world::{Options, Time, World};

@@ -50,14 +50,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Options {
-            nodes: 3,
-            partitions: None,
-            executors: 2,
-            concurrency: 16,
-            time: Time::Virtual,
-            settings: Vec::new(),
-        }
+        Options { nodes: 3, partitions: None, executors: 2, concurrency: 16, time: Time::Virtual, settings: Vec::new() }
     }
 }
 
@@ -98,8 +91,7 @@ impl World {
         let client = Client::builder().endpoints(endpoints(&nodes)).connect().await?;
         let clock = ClusterClock::new(&client, fakes.clock().clone(), options.time == Time::Virtual);
         let concurrency = options.concurrency;
-        let mut world =
-            World { executors: Vec::new(), nodes, client, clock, fakes, concurrency, gift_file, directory };
+        let mut world = World { executors: Vec::new(), nodes, client, clock, fakes, concurrency, gift_file, directory };
         for number in 1..=options.executors {
             world.start_executor(&format!("executor-{number}"))?;
         }
@@ -120,6 +112,11 @@ impl World {
     /// The time of the cluster.
     pub fn clock(&self) -> &ClusterClock {
         &self.clock
+    }
+
+    /// Whether time stands still until it is moved.
+    pub fn is_virtual(&self) -> bool {
+        self.clock.is_virtual()
     }
 
     /// Where clients call the nodes, over gRPC and HTTP.
@@ -178,9 +175,7 @@ impl World {
     ///
     /// Who does not, and the ends of the logs.
     pub async fn at_work(&self) -> Result<()> {
-        wait::until("executors at work", AT_WORK_WITHIN, || self.absent())
-            .await
-            .with_context(|| self.logs(20))
+        wait::until("executors at work", AT_WORK_WITHIN, || self.absent()).await.with_context(|| self.logs(20))
     }
 
     /// Fails with who does not take work of which partition.
@@ -195,9 +190,14 @@ impl World {
             partitions = partitions.max(status.partitions.len() as u32);
             there.extend(status.executors.into_iter().map(|one| (one.executor, one.partition)));
         }
-        let wanted = self.executors.iter().flat_map(|one| (0..partitions).map(|partition| (one.name.clone(), partition)));
+        let wanted =
+            self.executors.iter().flat_map(|one| (0..partitions).map(|partition| (one.name.clone(), partition)));
         let absent: Vec<_> = wanted.filter(|one| !there.contains(one)).collect();
-        if partitions > 0 && absent.is_empty() { Ok(()) } else { Err(format!("of {partitions} partitions: {absent:?}")) }
+        if partitions > 0 && absent.is_empty() {
+            Ok(())
+        } else {
+            Err(format!("of {partitions} partitions: {absent:?}"))
+        }
     }
 
     /// SIGKILL to all nodes at once.

@@ -1,4 +1,3 @@
 //! Gifts with real processes: three nodes on a virtual clock, executors of gifts, and the providers' contracts on loopback.
 
-mod scene;
 mod story;
