@@ -10,13 +10,13 @@ use proto::gift::v1::{
     OpenGiftRequest, OpenGiftResponse, RedeemGiftRequest, RedeemGiftResponse, ReserveRequest, ReserveResponse,
     ResolveGiftRequest, TransferGiftRequest, WatchGiftRequest, WatchGiftResponse,
 };
-use tonic::transport::Channel;
 
 use crate::call::{Client, How, MESSAGE_BYTES_MAX};
+use crate::connection::Connection;
 use crate::error::Error;
 use crate::retry::{Attempts, Next};
 
-fn service(channel: Channel) -> GiftServiceClient<Channel> {
+fn service(channel: Connection) -> GiftServiceClient<Connection> {
     GiftServiceClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX)
 }
 

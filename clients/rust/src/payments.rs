@@ -2,12 +2,12 @@
 
 use proto::payment::v1::payment_service_client::PaymentServiceClient;
 use proto::payment::v1::{GetPaymentRequest, Payment, ReconcileRequest, ReconcileResponse};
-use tonic::transport::Channel;
 
 use crate::call::{Client, How, MESSAGE_BYTES_MAX};
+use crate::connection::Connection;
 use crate::error::Error;
 
-fn service(channel: Channel) -> PaymentServiceClient<Channel> {
+fn service(channel: Connection) -> PaymentServiceClient<Connection> {
     PaymentServiceClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX)
 }
 

@@ -3,12 +3,12 @@
 use futures::Stream;
 use proto::product::v1::product_service_client::ProductServiceClient;
 use proto::product::v1::{GetProductRequest, ListProductsRequest, ListProductsResponse, Product, PutProductRequest};
-use tonic::transport::Channel;
 
 use crate::call::{Client, How, MESSAGE_BYTES_MAX};
+use crate::connection::Connection;
 use crate::error::Error;
 
-fn service(channel: Channel) -> ProductServiceClient<Channel> {
+fn service(channel: Connection) -> ProductServiceClient<Connection> {
     ProductServiceClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX)
 }
 
