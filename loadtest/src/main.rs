@@ -6,6 +6,7 @@ mod etcd;
 mod executor_worker;
 mod executors;
 mod generate;
+mod gifts;
 mod histogram;
 mod lines;
 mod load;
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
     let result = match role.as_deref() {
         Some(executor_worker::ROLE) => on_runtime(executor_worker::run(&rest)),
         Some(echo::ROLE) => on_runtime(echo::run(&rest)),
+        Some(gifts::provider_worker::ROLE) => on_runtime(gifts::provider_worker::run(&rest)),
         _ => return measure(),
     };
     match result {

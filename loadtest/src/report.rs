@@ -51,6 +51,12 @@ pub struct Report {
     /// Whatever else a scenario measures, and what it ran on.
     #[serde(flatten)]
     pub more: BTreeMap<String, Value>,
+    /// Further reasons for a red verdict, in words.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<String>,
+    /// Of 1,000 things tried so many have to do well.
+    #[serde(skip)]
+    pub success_per_mille: u64,
     /// Nodes were killed: failed calls are then no fault.
     #[serde(skip)]
     pub faults: bool,
@@ -80,6 +86,8 @@ impl Report {
             rss_bytes_max: 0,
             cpu_s: 0.0,
             more: BTreeMap::new(),
+            findings: Vec::new(),
+            success_per_mille: 990,
             faults: false,
         }
     }
@@ -119,9 +127,12 @@ impl Report {
         if self.count == 0 {
             problems.push("nothing was tried".into());
         }
-        if !self.faults && self.ok * 100 < self.count * 99 {
-            problems.push(format!("{} of {} succeeded, less than 99 %", self.ok, self.count));
+        if !self.faults && self.ok * 1_000 < self.count * self.success_per_mille {
+            let (percent, tenth) = (self.success_per_mille / 10, self.success_per_mille % 10);
+            let least = if tenth == 0 { format!("{percent} %") } else { format!("{percent}.{tenth} %") };
+            problems.push(format!("{} of {} succeeded, less than {least}", self.ok, self.count));
         }
+        problems.extend(self.findings.iter().cloned());
         problems
     }
 
@@ -270,8 +281,13 @@ mod tests {
         assert!(report.problems().is_empty());
         report.ok = 989;
         assert!(!report.problems().is_empty());
+        report.success_per_mille = 999;
+        report.ok = 998;
+        assert_eq!(report.problems(), ["998 of 1000 succeeded, less than 99.9 %"]);
         report.faults = true;
         assert!(report.problems().is_empty());
+        report.findings.push("the books differ".into());
+        assert_eq!(report.problems(), ["the books differ"]);
     }
 
     #[test]

@@ -36,17 +36,29 @@ impl Target {
     ///
     /// When there is no server binary, the nodes do not come up, or an endpoint does not answer.
     pub async fn start(arguments: &Arguments) -> anyhow::Result<Self> {
+        Self::start_with(arguments, &[]).await
+    }
+
+    /// Like [`Self::start`], with further settings of nodes of our own, as TOML writes their values.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::start`].
+    pub async fn start_with(arguments: &Arguments, settings: &[(&str, String)]) -> anyhow::Result<Self> {
         let cluster = match arguments.nodes() {
             0 => None,
             nodes => {
-                provide_server().await?;
-                let options = Options {
+                provide(&["bosingakd"]).await?;
+                let mut options = Options {
                     nodes,
                     partitions: arguments.partitions,
                     within: Some(arguments.dir.clone()),
                     ..Options::default()
                 }
                 .with("raft.sync_delay", &format!("\"{}ms\"", arguments.sync_delay.as_millis()));
+                for (key, value) in settings {
+                    options = options.with(key, value);
+                }
                 Some(Cluster::start(options).await?)
             }
         };
@@ -75,6 +87,12 @@ impl Target {
         describe_disk(&mut report, &self.file_system, self.sync_p50);
         report.add("sync_delay_ms", self.sync_delay.as_secs_f64() * 1_000.0);
         report
+    }
+
+    /// The median sync of the disk the nodes are on.
+    #[must_use]
+    pub fn sync_p50(&self) -> Duration {
+        self.sync_p50
     }
 
     /// Adds what the nodes used since the start.
@@ -121,27 +139,41 @@ pub fn describe_disk(report: &mut Report, file_system: &str, sync_p50: Duration)
     report.add("sync_p50_ms", sync_p50.as_secs_f64() * 1_000.0);
 }
 
-/// Builds the server when it is absent or older than its sources, unless told where it is.
-async fn provide_server() -> anyhow::Result<()> {
-    if std::env::var_os(harness::binary::BINARIES).is_some() {
-        harness::binary::find("bosingakd")?;
-        return Ok(());
-    }
+/// What can be built, of which package, out of what.
+const BUILT: [(&str, &str, &[&str]); 2] = [
+    ("bosingakd", "bosingak-server", &["scheduler", "raft", "api"]),
+    ("bosingak-executor", "executor", &["executor", "clients/rust", "api/proto"]),
+];
+
+/// Builds the binaries that are absent or older than their sources, unless told where they are.
+///
+/// # Errors
+///
+/// When one is not there and does not build.
+pub async fn provide(binaries: &[&str]) -> anyhow::Result<()> {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."));
-    let directory = harness::binary::directory()?;
-    let built = modified(&directory.join("bosingakd"));
-    if !workspace.join("Cargo.toml").is_file() {
-        // Installed without the sources: what is there has to do.
-        harness::binary::find("bosingakd")?;
-        return Ok(());
+    // Installed without the sources, what is there has to do.
+    let told = std::env::var_os(harness::binary::BINARIES).is_some() || !workspace.join("Cargo.toml").is_file();
+    for name in binaries {
+        if told {
+            harness::binary::find(name)?;
+        } else if let Some((name, package, sources)) = BUILT.iter().find(|(built, ..)| built == name) {
+            build(workspace, name, package, sources).await?;
+        }
     }
-    if built.is_some_and(|built| built >= newest_source(workspace)) {
+    Ok(())
+}
+
+async fn build(workspace: &Path, name: &str, package: &str, sources: &[&str]) -> anyhow::Result<()> {
+    let directory = harness::binary::directory()?;
+    let built = modified(&directory.join(name));
+    if built.is_some_and(|built| built >= newest_source(workspace, sources)) {
         return Ok(());
     }
     let target = directory.parent().unwrap_or(&directory);
-    eprintln!("building bosingakd, which is absent or older than its sources (the first time takes 15 minutes)");
+    eprintln!("building {name}, which is absent or older than its sources (the first time takes 15 minutes)");
     let status = Command::new("cargo")
-        .args(["build", "--release", "--package", "bosingak-server", "--bin", "bosingakd"])
+        .args(["build", "--release", "--package", package, "--bin", name])
         .current_dir(workspace)
         .env("CARGO_TARGET_DIR", target)
         // A run that is interrupted does not leave a build behind.
@@ -150,18 +182,18 @@ async fn provide_server() -> anyhow::Result<()> {
         .await
         .context("cannot run cargo")?;
     if !status.success() {
-        bail!("bosingakd does not build");
+        bail!("{name} does not build");
     }
     // Cargo leaves the file alone when nothing it looks at changed; then it is as new as it can be.
-    if let Ok(file) = std::fs::File::options().append(true).open(directory.join("bosingakd")) {
+    if let Ok(file) = std::fs::File::options().append(true).open(directory.join(name)) {
         drop(file.set_modified(SystemTime::now()));
     }
     Ok(())
 }
 
-fn newest_source(workspace: &Path) -> SystemTime {
+fn newest_source(workspace: &Path, sources: &[&str]) -> SystemTime {
     let mut newest = SystemTime::UNIX_EPOCH;
-    let mut places: Vec<PathBuf> = ["scheduler", "raft", "api"].map(|place| workspace.join(place)).into();
+    let mut places: Vec<PathBuf> = sources.iter().map(|place| workspace.join(place)).collect();
     while let Some(place) = places.pop() {
         let entries = std::fs::read_dir(&place).into_iter().flatten().flatten();
         for path in entries.map(|entry| entry.path()) {

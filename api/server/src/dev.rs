@@ -73,7 +73,10 @@ impl Cluster {
             configs.push(config);
             listeners.push(bound);
         }
-        let clock = if options.virtual_clock { Clock::standing_now() } else { Clock::real() };
+        let clock = match configs.first() {
+            Some(config) if !options.virtual_clock => Clock::of(config),
+            _ => Clock::standing_now(),
+        };
         let starting = configs.into_iter().zip(listeners).map(|(mut config, listeners)| {
             config.members = members.clone();
             // One clock for all, so that advancing it anywhere advances it everywhere.

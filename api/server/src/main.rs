@@ -153,7 +153,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
 async fn serve(config: Config, ready_file: Option<&Path>) -> anyhow::Result<()> {
     let listeners = Listeners::bind(&config).await?;
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    let clock = if config.virtual_clock { Clock::standing_now() } else { Clock::real() };
+    let clock = Clock::of(&config);
     let (json, node) = (config.log_json, config.node);
     let starting = Server::start(config, listeners, clock);
     // Founding waits for the other members; a signal ends that too.

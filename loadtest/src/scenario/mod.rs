@@ -6,11 +6,14 @@ mod demo;
 mod echo;
 mod etcd;
 mod failover;
+mod gift_midnight;
+mod gifts;
 mod growth;
 mod lateness;
 mod mixed;
 mod schedule;
 mod soak;
+mod valentine;
 mod verify;
 
 use std::sync::Arc;
@@ -41,6 +44,8 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<Report> {
         Scenario::Churn => churn::run(&run).await,
         Scenario::Mixed => mixed::run(&run).await,
         Scenario::Soak => soak::run(&run).await,
+        Scenario::GiftMidnight => gift_midnight::run(&run).await,
+        Scenario::Valentine => valentine::run(&run).await,
     }
 }
 

@@ -34,6 +34,16 @@ pub fn usage(pid: u32) -> Usage {
     }
 }
 
+/// Processor time of everybody on the machine since it started, in user and kernel; zero when the system does not say.
+#[must_use]
+pub fn machine_cpu_s() -> f64 {
+    let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
+    let fields = stat.lines().next().unwrap_or_default().split_whitespace().skip(1);
+    // user, nice, system, idle, iowait, irq, softirq; what guests take is counted in the first.
+    let ticks = fields.take(7).enumerate().filter(|(at, _)| !matches!(at, 3 | 4));
+    ticks.filter_map(|(_, ticks)| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0
+}
+
 /// Whether every thread of `pid` stands still, as after SIGSTOP.
 ///
 /// # Errors

@@ -126,6 +126,8 @@ pub struct Config {
     pub event_heartbeat: Duration,
     /// `clock.kind` is "virtual".
     pub virtual_clock: bool,
+    /// `clock.behind`; zero on a virtual clock.
+    pub clock_behind: Duration,
     /// `canary.interval`; `None` is never.
     pub canary_interval: Option<Duration>,
     /// `late.bound`.
@@ -201,7 +203,12 @@ impl Config {
         if numbers.len() != members.len() {
             return Err(values.refuse("cluster.members", "every node once".into()));
         }
-        if values.text("clock.kind")? == "virtual" && members.len() > 1 {
+        let virtual_clock = values.text("clock.kind")? == "virtual";
+        let clock_behind = values.duration("clock.behind")?;
+        if virtual_clock && !clock_behind.is_zero() {
+            return Err(values.refuse("clock.behind", "0ms when clock.kind is \"virtual\"".into()));
+        }
+        if virtual_clock && members.len() > 1 {
             let expected =
                 "\"real\" in a cluster of several processes; `bosingakd dev --clock virtual` has one clock for all";
             return Err(values.refuse("clock.kind", expected.into()));
@@ -263,7 +270,8 @@ impl Config {
             gift_kakao_directory: path(values, "gift.kakao_directory")?,
             gift_page_rate: u32::try_from(values.integer("gift.page_rate")?).ok().and_then(NonZeroU32::new),
             event_heartbeat: values.duration("limits.event_heartbeat")?,
-            virtual_clock: values.text("clock.kind")? == "virtual",
+            virtual_clock,
+            clock_behind,
             canary_interval: Some(canary_interval).filter(|interval| !interval.is_zero()),
             late_bound: values.duration("late.bound")?,
             shutdown_grace: values.duration("shutdown.grace")?,
@@ -394,6 +402,9 @@ mod tests {
         assert!(error.contains("listen.trusted_proxies") && error.contains("not \"10.0.0.0/33\""), "{error}");
         assert_eq!(config("[gift]\npage_rate = 0\n").expect("allowed").gift_page_rate, None);
         assert_eq!(config("[canary]\ninterval = \"0ms\"\n").expect("allowed").canary_interval, None);
+        let error = config("[clock]\nkind = \"virtual\"\nbehind = \"1h\"\n").expect_err("refused").to_string();
+        assert!(error.contains("clock.behind") && error.contains("0ms when clock.kind is"), "{error}");
+        assert_eq!(config("[clock]\nbehind = \"1h\"\n").expect("allowed").clock_behind, Duration::from_secs(3_600));
         let error = config("[node]\nid = 0\n").expect_err("refused").to_string();
         assert!(error.contains("from 1 to 2147483647"), "{error}");
         let error = config("[node\n").expect_err("refused").to_string();

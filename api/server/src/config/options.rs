@@ -276,6 +276,13 @@ pub const OPTIONS: &[Opt] = &[
         default: "real",
     },
     Opt {
+        key: "clock.behind",
+        meaning: "how far this node's clock runs behind the machine's, until AdvanceClock of this node moves it on; the same on all \
+                  nodes; for tests and load runs only",
+        kind: Kind::Duration(0, 366 * DAY),
+        default: "0ms",
+    },
+    Opt {
         key: "canary.interval",
         meaning: "how often each partition sends a trigger of its own the whole way; 0ms: never, else at least 1s. The same on \
                   all nodes",

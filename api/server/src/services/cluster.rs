@@ -292,10 +292,12 @@ impl Services {
         }
     }
 
-    /// Moves a virtual clock, stopping at each due time until what is due there has fired and nothing is in flight.
+    /// Moves a virtual clock, stopping at each due time until what is due there has fired and nothing is in flight; or one that runs
+    /// behind the machine's, at once.
     async fn advance(&self, message: v1::AdvanceClockRequest) -> Result<v1::AdvanceClockResponse, Error> {
         let clock = self.node.clock();
-        if !clock.is_virtual() {
+        let behind = clock.behind_machine();
+        if !clock.is_virtual() && behind.is_none() {
             return Err(Error::ClockNotVirtual);
         }
         let mut v = Violations::new();
@@ -315,6 +317,18 @@ impl Services {
             }
         };
         v.finish(())?;
+        if let Some(behind) = behind {
+            let by = match message.target {
+                // Not by way of a moment: the clock runs, and nodes that are moved by the same length stay together.
+                Some(Target::By(by)) => convert::delay_of(&mut Violations::new(), "by", &by, Range(0, ADVANCE_MS_MAX)),
+                _ => target.since(clock.wall()),
+            };
+            if !clock.catch_up(by) {
+                let expected = format!("expected at most {behind}, for it runs so far behind the machine's, got {by}");
+                return Err(Error::invalid("target", expected));
+            }
+            return Ok(v1::AdvanceClockResponse { now: Some(convert::moment(clock.wall())), fired: 0 });
+        }
         let before = self.pending();
         loop {
             self.settle().await;

@@ -6,13 +6,13 @@
 //! | `GET /inbox/{address}` | what arrived there; a phone number as dialled, an e-mail address, a registration token, or `operators` |
 //! | `GET /fake/messages?to=&channel=&tag=&limit=` | the same as JSON, oldest first, the newest `limit` (1,000 unless said) |
 //!
-//! The newest [`MESSAGES_MAX`] are kept. The page shows a notification or an e-mail that came twice once, as devices and mail boxes
+//! The newest [`MESSAGES_MAX`] are kept; who wants to know of all of them [listens](Inbox::listen). The page shows a notification or an e-mail that came twice once, as devices and mail boxes
 //! do; JSON tells both.
 
 mod page;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use axum::extract::{Path, Query, State};
 use axum::http::header;
@@ -68,7 +68,15 @@ pub struct Link {
 
 /// Everything that arrived. Clones are the same inbox.
 #[derive(Clone, Default)]
-pub struct Inbox(Arc<Mutex<Kept>>, Clock);
+pub struct Inbox(Arc<Inner>, Clock);
+
+#[derive(Default)]
+struct Inner {
+    kept: Mutex<Kept>,
+    listener: OnceLock<Listener>,
+}
+
+type Listener = Box<dyn Fn(&Message) + Send + Sync>;
 
 #[derive(Default)]
 struct Kept {
@@ -109,7 +117,16 @@ impl Inbox {
         &self.1
     }
 
+    /// Tells `listener` of every message from now on, before the provider answers, however many are kept. There is one listener: a
+    /// second one is not taken, and the answer is false.
+    pub fn listen(&self, listener: impl Fn(&Message) + Send + Sync + 'static) -> bool {
+        self.0.listener.set(Box::new(listener)).is_ok()
+    }
+
     pub(crate) fn deliver(&self, message: Message) {
+        if let Some(listener) = self.0.listener.get() {
+            listener(&message);
+        }
         let mut kept = self.kept();
         if kept.messages.len() == MESSAGES_MAX {
             kept.messages.pop_front();
@@ -128,7 +145,7 @@ impl Inbox {
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
         // Nothing between lock and unlock leaves it half done.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -234,9 +251,16 @@ mod tests {
     #[test]
     fn the_oldest_go_when_it_is_full() {
         let inbox = Inbox::default();
+        let heard = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let count = heard.clone();
+        assert!(inbox.listen(move |_| {
+            count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        }));
+        assert!(!inbox.listen(|_| {}), "there is one already");
         for number in 0..MESSAGES_MAX + 2 {
             inbox.deliver(message("sms", "t", &number.to_string()));
         }
+        assert_eq!(heard.load(std::sync::atomic::Ordering::Relaxed), MESSAGES_MAX + 2, "who listens hears all");
         let kept = inbox.kept();
         assert_eq!((kept.messages.len(), kept.dropped), (MESSAGES_MAX, 2));
         assert_eq!(kept.messages[0].body, "2");

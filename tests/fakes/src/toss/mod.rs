@@ -135,7 +135,7 @@ impl Toss {
         }
         let answer = act(&mut books.book, Timestamp::now());
         let pause = pause.map_or(Duration::ZERO, |Extension(Pause(pause))| pause);
-        books.replies.keep(call, answer.clone(), now, now + pause);
+        books.replies.keep(call, &answer, now, now + pause);
         respond(answer)
     }
 }
