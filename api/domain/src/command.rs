@@ -5,6 +5,7 @@ use scheduler::domain::DomainError;
 
 use crate::context::Context;
 use crate::gift::{self, Gift};
+use crate::notification;
 use crate::payment::{self, Payment};
 use crate::product::{self, Product, PutProduct};
 
@@ -12,7 +13,7 @@ use crate::product::{self, Product, PutProduct};
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Command {
     /// Which.
-    #[prost(oneof = "Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 14, 15, 16, 17")]
+    #[prost(oneof = "Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 14, 15, 16, 17, 18")]
     pub kind: Option<Kind>,
 }
 
@@ -68,6 +69,9 @@ pub enum Kind {
     /// Time is up.
     #[prost(message, tag = "17")]
     Expire(gift::Expire),
+    /// What came of telling news.
+    #[prost(message, tag = "18")]
+    Told(notification::Told),
 }
 
 /// The answer to a command.
@@ -128,6 +132,7 @@ pub(crate) fn apply(cx: &mut Context<'_, '_, '_, '_>, kind: Kind) -> Result<Repl
         Kind::Redeem(command) => gift::redeem(cx, command)?,
         Kind::Remind(command) => gift::remind(cx, &command)?,
         Kind::Expire(command) => gift::expire(cx, &command)?,
+        Kind::Told(command) => notification::told(cx, command)?,
     };
     if reply.log_index == 0 {
         (reply.log_index, reply.time) = (log_index, time);

@@ -19,14 +19,14 @@ pub struct Context<'a, 'c, 's, 'o> {
     pub(crate) movements: u32,
     /// A dead letter is a fact that no rule can refuse: what cannot be scheduled then is left to a human.
     is_fact: bool,
-    /// Something could not be scheduled.
-    unscheduled: bool,
+    /// How much could not be scheduled.
+    unscheduled: u32,
 }
 
 impl<'a, 'c, 's, 'o> Context<'a, 'c, 's, 'o> {
     /// Of this namespace.
     pub fn new(cx: &'a mut DomainContext<'c, 's, 'o>, namespace: &'a str) -> Self {
-        Context { cx, namespace, movements: 0, is_fact: false, unscheduled: false }
+        Context { cx, namespace, movements: 0, is_fact: false, unscheduled: 0 }
     }
 
     /// To note a fact: where there is no room for a trigger, it is left out, and [`Context::take_unscheduled`] says so.
@@ -36,7 +36,12 @@ impl<'a, 'c, 's, 'o> Context<'a, 'c, 's, 'o> {
 
     /// Whether a trigger was left out, since this was last asked.
     pub(crate) fn take_unscheduled(&mut self) -> bool {
-        std::mem::take(&mut self.unscheduled)
+        std::mem::take(&mut self.unscheduled) > 0
+    }
+
+    /// How many triggers were left out, since that was last taken.
+    pub(crate) fn left_out(&self) -> u32 {
+        self.unscheduled
     }
 
     /// The tenant.
@@ -92,7 +97,7 @@ impl<'a, 'c, 's, 'o> Context<'a, 'c, 's, 'o> {
         match self.cx.schedule(schedule)? {
             Ok(_) => Ok(()),
             Err(_) if self.is_fact => {
-                self.unscheduled = true;
+                self.unscheduled += 1;
                 Ok(())
             }
             Err(refusal) => Err(unfit(&refusal)),

@@ -24,6 +24,8 @@ pub const JOURNAL: u8 = 0x87;
 pub const DAY: u8 = 0x88;
 /// (namespace, gift) → nothing: gifts that wait for a human.
 pub const ATTENTION: u8 = 0x89;
+/// (namespace, gift) → the newest news about it.
+pub const NOTIFICATIONS: u8 = 0x8a;
 
 fn table(tag: u8, namespace: &str) -> Vec<u8> {
     let mut key = Vec::with_capacity(64);
@@ -135,6 +137,11 @@ pub fn day_fields(key: &[u8]) -> Option<(Day, u8)> {
 /// A gift that waits for a human.
 pub fn attention(namespace: &str, id: &str) -> Vec<u8> {
     named(ATTENTION, namespace, id.as_bytes())
+}
+
+/// The news about a gift.
+pub fn notifications(namespace: &str, gift: &str) -> Vec<u8> {
+    named(NOTIFICATIONS, namespace, gift.as_bytes())
 }
 
 #[cfg(test)]

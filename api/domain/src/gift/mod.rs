@@ -177,6 +177,10 @@ fn settle_attention(cx: &mut Context<'_, '_, '_, '_>, gift: &mut Gift) -> Result
 ///
 /// One that the gift does not wait for any more changes nothing. Nothing of this can be refused.
 pub(crate) fn given_up(cx: &mut Context<'_, '_, '_, '_>, id: &str, trigger: &Named) -> Result<(), DomainError> {
+    if trigger.purpose == Purpose::Notify {
+        // News never change a gift.
+        return notification::given_up(cx, &trigger.gift, trigger.number);
+    }
     let key = keys::gift(cx.namespace(), &trigger.gift);
     let Some(gift) = cx.get::<Gift>("gift", &key)? else { return Ok(()) };
     let payment = payment::find(cx, &gift.id)?;
@@ -186,7 +190,6 @@ pub(crate) fn given_up(cx: &mut Context<'_, '_, '_, '_>, id: &str, trigger: &Nam
         Purpose::Find => gift.state() == State::SendUnknown,
         Purpose::Refund => payment.refund() == payment::RefundState::Requested,
         Purpose::Remind | Purpose::Expire => gift.state().is_held() && gift.clock_trigger == id,
-        // News never change a gift.
         Purpose::Notify => false,
     };
     if !waited_for {

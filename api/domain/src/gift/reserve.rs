@@ -17,6 +17,8 @@ use crate::triggers::{self, Planned, Purpose};
 
 use super::{Gift, Reserve, SendWork, State, check, find, give_back, go, note, save, settle_attention};
 
+/// How long a payment may take before its sender is told that it was declined: until then, the answer to the reservation may say so.
+const ANSWERED_WITHIN: Delay = Delay::from_secs(10);
 /// How long after its moment a gift is still sent when its payment took that long; later it is given back.
 const PAID_LATE_MAX: Delay = Delay::from_secs(3_600);
 
@@ -93,6 +95,10 @@ pub(crate) fn unpaid(
         note(cx, &mut gift, "money arrived late, it goes back");
     }
     settle_attention(cx, &mut gift)?;
+    let waited = cx.now() > Timestamp::from_millis(gift.created).after(ANSWERED_WITHIN);
+    if !captured && (payment.queries > 0 || waited) {
+        notification::tell(cx, &gift, News::Declined)?;
+    }
     save(cx, &mut gift)?;
     Ok(Reply::gift(gift))
 }
@@ -105,7 +111,8 @@ pub(crate) fn withdraw(cx: &mut Context<'_, '_, '_, '_>, id: &str) -> Result<Rep
     }
     let listed = keys::gift_of_sender(cx.namespace(), &gift.sender().id, Generation::from_number(gift.made));
     let (own, payment) = (keys::gift(cx.namespace(), id), keys::payment(cx.namespace(), id));
-    for key in [own, payment, listed, keys::attention(cx.namespace(), id)] {
+    let (attention, news) = (keys::attention(cx.namespace(), id), keys::notifications(cx.namespace(), id));
+    for key in [own, payment, listed, attention, news] {
         cx.delete(&key)?;
     }
     cx.changed(&super::watched(id));

@@ -1,5 +1,11 @@
 //! News: what senders, recipients and operators are told. Each is a trigger of its own, which is retried and dead-lettered on
-//! its own and never changes a gift.
+//! its own and never changes a gift. What was told and what became of it is kept beside the gift ([`list`]).
+
+mod mask;
+mod record;
+
+pub(crate) use record::{given_up, told};
+pub use record::{Fate, KEPT_MAX, Notification, Told, Way, list};
 
 use prost::Message;
 use scheduler::domain::DomainError;
@@ -77,6 +83,8 @@ pub enum News {
     ExpiresSoon = 8,
     /// To the operators: a gift waits for you.
     Attention = 9,
+    /// To the sender, who was answered that the payment was not decided: it is declined.
+    Declined = 10,
 }
 
 impl News {
@@ -136,6 +144,9 @@ pub(crate) fn tell(cx: &mut Context<'_, '_, '_, '_>, gift: &Gift, news: News) ->
     };
     let channels = to.as_ref().map_or(vec![Channel::Operator], Party::news_channels);
     let Some(first) = channels.first().copied() else { return Ok(()) };
+    let reader = to.clone().unwrap_or_default();
+    let way = |channel: &Channel| Way { channel: (*channel).into(), address: mask::address(&reader, *channel) };
+    let ways = channels.iter().map(way).collect();
     let product = gift.product();
     let notice = Notice {
         gift: gift.id.clone(),
@@ -152,6 +163,7 @@ pub(crate) fn tell(cx: &mut Context<'_, '_, '_, '_>, gift: &Gift, news: News) ->
         reason: gift.trouble.clone(),
     };
     let now: Timestamp = cx.now();
+    let (number, left_out) = (cx.generation().number(), cx.left_out());
     triggers::plan(
         cx,
         Planned {
@@ -165,5 +177,11 @@ pub(crate) fn tell(cx: &mut Context<'_, '_, '_, '_>, gift: &Gift, news: News) ->
             retry: triggers::retry(8, 1_000, 600_000),
         },
     )?;
-    Ok(())
+    if cx.left_out() > left_out {
+        // There was no room for its trigger: nobody will be told.
+        return Ok(());
+    }
+    let to = mask::name(&reader.name);
+    let (news, at) = (news.into(), now.as_millis());
+    record::keep(cx, &gift.id, Notification { number, news, at, to, ways, ..Notification::default() })
 }

@@ -8,7 +8,7 @@ use domain::gift::{
     SendUnknown, SendWork, Sending, Transfer, Turn,
 };
 use domain::ledger::{Account, Day, Movement};
-use domain::notification::Notice;
+use domain::notification::{Notice, Notification, Told, Way};
 use domain::payment::{PayWork, Payment, RefundOutcome, RefundWork};
 use domain::product::{Product, PutProduct};
 use domain::{Command, Kind, Refusal, Reply, keys, stored, triggers};
@@ -115,6 +115,7 @@ fn keys_of_every_table(golden: &mut Golden) {
         ("journal", keys::journal("shop", time, made, 2)),
         ("day", keys::day("shop", Day(20_863), Account::Held)),
         ("attention", keys::attention("shop", "g-1")),
+        ("notifications", keys::notifications("shop", "g-1")),
     ] {
         golden.bytes(&format!("key-{name}"), &today);
     }
@@ -176,7 +177,11 @@ fn commands_of_every_kind(golden: &mut Golden) {
         ("transfer", Kind::Transfer(Transfer { link, request: request.clone(), to: party(), draw: Some(draw(4)) })),
         ("redeem", Kind::Redeem(Redeem { code, request, shop: "shop-1".into() })),
         ("remind", Kind::Remind(Remind { gift: id.clone(), number: 1 })),
-        ("expire", Kind::Expire(Expire { gift: id })),
+        ("expire", Kind::Expire(Expire { gift: id.clone() })),
+        (
+            "told",
+            Kind::Told(Told { gift: id, number: 4_097, channel: 2, provider_id: "m-1".into(), moot: true }),
+        ),
     ];
     for (name, kind) in kinds {
         message(golden, &format!("command-{name}"), Command { kind: Some(kind) });
@@ -223,6 +228,18 @@ fn what_was_written_is_read_and_written_the_same() {
         reason: "r".into(),
     };
     message(&mut golden, "notice", notice);
+    let notification = Notification {
+        number: 4_097,
+        news: 7,
+        at: 1,
+        to: "김***".into(),
+        ways: vec![Way { channel: 2, address: "***78".into() }],
+        fate: 1,
+        since: 2,
+        channel: 2,
+        provider_id: "m-1".into(),
+    };
+    record(&mut golden, "notification", notification);
     let (field, expected) = ("f".to_owned(), "x".to_owned());
     message(&mut golden, "refusal", Refusal { reason: 4, field, expected, state: 3, wanted: 9, version: 7 });
     let turn = Some(Turn { channel: 2, resumed: true, begun_at: 3, over: true, gift: None });

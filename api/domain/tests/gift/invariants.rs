@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 
 use domain::gift::{Gift, State};
 use domain::ledger::report;
+use domain::notification::{self, Fate};
 use domain::payment::{Payment, PaymentState, RefundState};
 use domain::triggers::{self, Purpose};
 use domain::{keys, stored};
@@ -53,6 +54,7 @@ pub fn check(before: &MemoryStore, store: &MemoryStore, now: u64, commands: usiz
     secrets(store, &gifts);
     lists(store, &gifts);
     progress(store, &gifts, &payments);
+    news(store, &gifts);
 }
 
 /// Only ways of [`State::next`]. One command goes one of them.
@@ -179,5 +181,29 @@ fn progress(store: &MemoryStore, gifts: &BTreeMap<String, Gift>, payments: &BTre
             matches!(purpose, Purpose::Remind | Purpose::Expire) && *state == Outcome::Scheduled
         });
         assert!(clocks.count() <= 1, "{id} holds {own:?}");
+    }
+}
+
+/// Whatever is to be told is known, until it is one of too many; and nothing is known of gifts that are gone.
+fn news(store: &MemoryStore, gifts: &BTreeMap<String, Gift>) {
+    for (id, _) in rows(store, keys::NOTIFICATIONS) {
+        let id = String::from_utf8(id).expect("an id");
+        assert!(gifts.contains_key(&id), "news about {id}, which is gone");
+        let kept = notification::list(store, SHOP, &id).expect("read");
+        assert!((1..=notification::KEPT_MAX).contains(&kept.len()), "{id}: {} pieces of news", kept.len());
+        assert!(kept.is_sorted_by(|a, b| a.number < b.number), "{kept:?}");
+        for one in &kept {
+            assert_eq!(one.fate() == Fate::Open, one.since == 0, "{one:?}");
+            assert!(one.fate() == Fate::Told || one.provider_id.is_empty(), "{one:?}");
+            assert!(!one.ways.is_empty() && one.ways.iter().all(|way| !way.address.contains("1234")), "{one:?}");
+        }
+    }
+    for view in live(store) {
+        let named = triggers::parse(&view.id).expect("a trigger of a gift");
+        if named.purpose == Purpose::Notify && gifts.contains_key(&named.gift) {
+            let kept = notification::list(store, SHOP, &named.gift).expect("read");
+            let known = kept.iter().any(|one| one.number == named.number);
+            assert!(known || kept.len() == notification::KEPT_MAX, "nobody knows of {}: {kept:?}", view.id);
+        }
     }
 }

@@ -7,6 +7,7 @@ mod golden;
 mod invariants;
 mod lifetime;
 mod manage;
+mod notification;
 mod payment;
 mod random;
 mod receive;

@@ -7,6 +7,7 @@ use domain::gift::{
     SendUnknown, State, Transfer,
 };
 use domain::ledger::{Report, report};
+use domain::notification::Told;
 use domain::payment::{Outcome, RefundOutcome};
 use domain::triggers::{INTERNAL, Purpose};
 use domain::{Domains, Kind, Reason};
@@ -62,7 +63,7 @@ fn command(world: &mut World, step: &Step) -> Kind {
         found.as_ref().map_or(0, |gift| gift.version * u64::from(step.number == 1))
     };
     let odd_time = [0, world.now, world.now + 11 * MINUTE, world.now + DAY, u64::MAX][(step.dice % 5) as usize];
-    match (step.dice >> 8) % 18 {
+    match (step.dice >> 8) % 19 {
         0 | 1 => {
             let mut command = world.reserve(&gift);
             command.send_at = world.now + 11 * MINUTE + (step.dice >> 16) % (2 * HOUR);
@@ -122,6 +123,13 @@ fn command(world: &mut World, step: &Step) -> Kind {
         }
         14 | 15 => Kind::Redeem(Redeem { code, request, shop: "s".repeat(step.dice as usize % 100) }),
         16 => Kind::Remind(Remind { gift, number: (step.dice >> 20) as u32 % 4 }),
+        17 => {
+            let kept = domain::notification::list(&world.store, SHOP, &gift).expect("read");
+            let picked = kept.get((step.dice >> 20) as usize % 8).map_or(step.dice, |one| one.number);
+            let moot = step.dice & 1 == 0;
+            let provider_id = if moot { String::new() } else { "m".repeat(step.dice as usize % 200) };
+            Kind::Told(Told { gift, number: picked, channel, provider_id, moot })
+        }
         _ => Kind::Expire(Expire { gift }),
     }
 }
@@ -171,7 +179,8 @@ fn work(world: &mut World, step: &Step) {
                         _ => Some(sent(&gift, round, turn.channel)),
                     }
                 }
-                Purpose::Notify => None,
+                Purpose::Notify if luck == 3 => None,
+                Purpose::Notify => Some(told(&work, luck as i32, fine)),
                 Purpose::Remind | Purpose::Expire => unreachable!("internal"),
             };
             world.done(&work, report);
@@ -291,7 +300,7 @@ proptest! {
             let attempt = Attempt { channel: choice, at: number, provider_id: text.repeat(50), error: text.repeat(99) };
             let secret = Some(domain::gift::Secret { hash: bytes.clone(), sealed: bytes.clone() });
             let draw = Some(domain::gift::Draw { link: secret.clone(), code: secret });
-            let asked = match what % 12 {
+            let asked = match what % 13 {
                 0 => Kind::Reserve(domain::gift::Reserve { gift, sender: party.clone(), recipient: party, send_at: number, ..world.reserve("x") }),
                 1 => Kind::BeginSend(BeginSend { gift, round: short, rejected: vec![attempt; 3], draw, expires_at: number, remind_at: vec![number; (short % 20) as usize] }),
                 2 => Kind::SendLater(SendLater { gift, round: short, error: text, outage: short % 3 == 0, after_ms: number }),
@@ -302,6 +311,7 @@ proptest! {
                 7 => Kind::Edit(Edit { gift, request: bytes, expected_version: number, recipient: party, message: Some(text), send_at: number, ..Edit::default() }),
                 8 => Kind::SettlePayment(domain::payment::Settle { payment: gift, outcome: choice, captured_won: number, method: text.repeat(20), error: text }),
                 9 => Kind::ResolveSend(ResolveSend { gift, found: choice, provider_id: text.clone(), by: text }),
+                12 => Kind::Told(Told { gift, number, channel: choice, provider_id: text.repeat(40), moot: short % 3 == 0 }),
                 10 => Kind::Sent(domain::gift::Sent { gift, round: short, channel: choice, provider_id: text.repeat(40) }),
                 _ => Kind::SettleRefund(domain::payment::SettleRefund { payment: gift, outcome: choice, error: text }),
             };
@@ -342,7 +352,7 @@ fn finish(world: &mut World, work: &Work, dice: u64) {
             world.run_internal(work);
             return;
         }
-        Purpose::Notify => None,
+        Purpose::Notify => Some(told(work, (dice % 6) as i32, dice.is_multiple_of(3))),
         Purpose::Pay | Purpose::Query => {
             // A gift may have been withdrawn by a stray report. Money for it would be a dead letter, for a human.
             let outcomes = [Outcome::Captured, Outcome::Declined, Outcome::Unknown];

@@ -133,6 +133,18 @@ impl World {
         notices.map(|work| Message::decode(work.payload).expect("a notice")).collect()
     }
 
+    /// The trigger of the one piece of news that nobody has been told.
+    pub fn notify(&self) -> Work {
+        let mut found: Vec<Work> =
+            self.all_fired().into_iter().filter(|work| work.purpose() == Purpose::Notify).collect();
+        assert_eq!(found.len(), 1, "{found:?}");
+        found.remove(0)
+    }
+
+    pub fn notifications(&self, id: &str) -> Vec<domain::notification::Notification> {
+        domain::notification::list(&self.store, SHOP, id).expect("read")
+    }
+
     /// The kinds of news since this was last asked, in order; all of them are told.
     pub fn told(&mut self) -> Vec<domain::notification::News> {
         let works: Vec<Work> = self.all_fired().into_iter().filter(|work| work.purpose() == Purpose::Notify).collect();
@@ -355,6 +367,14 @@ pub fn settle(id: &str, outcome: Outcome, captured_won: u64) -> Kind {
         method: "CARD".into(),
         error: if outcome == Outcome::Captured { String::new() } else { "said the provider".into() },
     })
+}
+
+/// What came of telling news.
+pub fn told(work: &Work, channel: i32, told: bool) -> Kind {
+    let named = triggers::parse(&work.id).expect("a trigger of a gift");
+    let provider_id = if told { "m-1".into() } else { String::new() };
+    let (gift, number) = (named.gift, named.number);
+    Kind::Told(domain::notification::Told { gift, number, channel, provider_id, moot: !told })
 }
 
 pub fn settle_refund(id: &str, outcome: RefundOutcome) -> Kind {
