@@ -15,6 +15,7 @@
 //! | [`effects`] | what is completed was done (for runs that know what handlers did) |
 //! | [`replicas`] | replicas at one index are identical when read (for runs that see replicas) |
 //! | [`linearizable`], [`search`] | schedule, cancel, reschedule, run-now and get are linearizable per id |
+//! | [`gifts`] | what is promised about gifts: nothing lost, nothing twice, the books are the provider's (for runs with gifts) |
 
 pub mod accounted;
 pub mod attempts;
@@ -23,6 +24,7 @@ pub mod early;
 pub mod effects;
 pub mod fencing;
 pub mod fired_or_cancelled;
+pub mod gifts;
 pub mod history;
 pub mod linearizable;
 pub mod lost;
