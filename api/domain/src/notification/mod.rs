@@ -4,8 +4,8 @@
 mod mask;
 mod record;
 
-pub(crate) use record::{given_up, told};
 pub use record::{Fate, KEPT_MAX, Notification, Told, Way, list};
+pub(crate) use record::{given_up, told};
 
 use prost::Message;
 use scheduler::domain::DomainError;

@@ -162,8 +162,7 @@ pub(crate) fn given_up(cx: &mut Context<'_, '_, '_, '_>, gift: &str, number: u64
 ///
 /// The rows cannot be read.
 pub fn list(rows: &dyn Read, namespace: &str, gift: &str) -> Result<Vec<Notification>, StoreError> {
-    let found: Option<Notifications> =
-        stored::read(rows, "notifications", &keys::notifications(namespace, gift))?;
+    let found: Option<Notifications> = stored::read(rows, "notifications", &keys::notifications(namespace, gift))?;
     Ok(found.unwrap_or_default().kept)
 }
 

@@ -178,10 +178,7 @@ fn commands_of_every_kind(golden: &mut Golden) {
         ("redeem", Kind::Redeem(Redeem { code, request, shop: "shop-1".into() })),
         ("remind", Kind::Remind(Remind { gift: id.clone(), number: 1 })),
         ("expire", Kind::Expire(Expire { gift: id.clone() })),
-        (
-            "told",
-            Kind::Told(Told { gift: id, number: 4_097, channel: 2, provider_id: "m-1".into(), moot: true }),
-        ),
+        ("told", Kind::Told(Told { gift: id, number: 4_097, channel: 2, provider_id: "m-1".into(), moot: true })),
     ];
     for (name, kind) in kinds {
         message(golden, &format!("command-{name}"), Command { kind: Some(kind) });
