@@ -200,7 +200,15 @@ impl Arguments {
         if matches!(self.scenario, Scenario::GiftMidnight | Scenario::Valentine) {
             // The provider's books hold a million payments.
             within("count", self.count.unwrap_or(1), 1, 500_000)?;
-            within("seconds", self.minutes.map_or(self.seconds, |minutes| minutes * 60), 1, 3_600)?;
+            let seconds = self.minutes.map_or(self.seconds, |minutes| minutes * 60);
+            within("seconds", seconds, 1, 3_600)?;
+            let arrivals = plan::gifts_within(self.factor, seconds);
+            if self.scenario == Scenario::Valentine && arrivals > 400_000 {
+                return Err(format!(
+                    "--factor {} for {seconds} s: expected at most 400,000 reservations, got {arrivals}",
+                    self.factor
+                ));
+            }
         }
         if self.scenario == Scenario::Mixed {
             within("seconds", self.seconds, plan::DAY_S_MIN, 86_400)?;
@@ -290,6 +298,7 @@ mod tests {
             "gift-midnight --handlers 0",
             "valentine --factor 0",
             "valentine --seconds 3601",
+            "valentine --factor 50 --seconds 1800",
             "soak --minutes 1 --seconds 5",
             "soak --rate 1000000 --minutes 1440",
             "mixed --seconds 4",

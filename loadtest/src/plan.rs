@@ -13,6 +13,22 @@ pub fn steady(rate: u64, seconds: u64) -> impl Iterator<Item = (Duration, u64)> 
     (0..rate * seconds).map(move |number| (Duration::from_micros(number * 1_000_000 / rate), number))
 }
 
+/// Gifts of a day without a feast.
+pub const GIFTS_PER_DAY: u64 = 500_000;
+const DAY_S: u64 = 86_400;
+
+/// How many gifts are reserved within so many seconds of a day with `factor` times as many as on an ordinary one.
+#[must_use]
+pub fn gifts_within(factor: u64, seconds: u64) -> u64 {
+    GIFTS_PER_DAY * factor * seconds / DAY_S
+}
+
+/// When they arrive, from the first second on, at equal distances.
+pub fn gifts(factor: u64, seconds: u64) -> impl Iterator<Item = (Duration, u64)> {
+    let count = gifts_within(factor, seconds);
+    (0..count).map(move |number| (Duration::from_micros(number * seconds * 1_000_000 / count), number))
+}
+
 /// A hold that is cancelled, or left to run out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hold {
@@ -116,6 +132,16 @@ mod tests {
         // Early and late alike, not all at one moment.
         let early = count(|hold| matches!(hold.end, HoldEnd::Cancel(after) if after < hold.length_ms / 2));
         assert!((4_000..8_500).contains(&early), "{early}");
+    }
+
+    /// Turns red when a feast has another rate than so many times an ordinary day's.
+    #[test]
+    fn a_feast_has_its_rate() {
+        assert_eq!((gifts_within(1, 86_400), gifts_within(50, 60), gifts_within(10, 2)), (500_000, 17_361, 115));
+        let moments: Vec<_> = gifts(10, 2).collect();
+        assert_eq!((moments.len(), moments[0], moments[1].0.as_micros()), (115, (Duration::ZERO, 0), 17_391));
+        assert!(moments.windows(2).all(|pair| pair[0].0 < pair[1].0));
+        assert!(moments[114].0 < Duration::from_secs(2));
     }
 
     /// Turns red when arrivals bunch up or drift.

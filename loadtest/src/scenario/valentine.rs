@@ -2,26 +2,24 @@
 //! times the rate of a day.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::Context;
 
 use super::{Run, gifts, until_ms};
 use crate::generate;
 use crate::gifts::{Patience, lock, reserve};
+use crate::plan;
 use crate::report::{Report, grouped};
 
-/// Gifts of a day without a feast.
-const PER_DAY: u64 = 500_000;
 /// Of 100 gifts of a day so many are due at midnight.
 const AT_MIDNIGHT_PERCENT: u64 = 30;
-const DAY_S: u64 = 86_400;
 /// Gifts that are due in the run, unless told.
 const DUE: u64 = 20_000;
 
 pub async fn run(run: &Run) -> anyhow::Result<Report> {
     let (factor, seconds) = (run.arguments.factor, run.arguments.seconds);
-    let whole_midnight = PER_DAY * factor * AT_MIDNIGHT_PERCENT / 100;
+    let whole_midnight = plan::GIFTS_PER_DAY * factor * AT_MIDNIGHT_PERCENT / 100;
     let due = run.arguments.count.unwrap_or(DUE).min(whole_midnight);
     let (mut world, mut report) = gifts::start(run, due, "valentine").await?;
     let eve = gifts::reserve(run, &world, due).await?;
@@ -29,7 +27,7 @@ pub async fn run(run: &Run) -> anyhow::Result<Report> {
     // Those are for the next midnight, and wait.
     let date = world.clock.date_after()?;
     let midnight_ms = gifts::to_midnight(&mut world).await?;
-    let arrivals = PER_DAY * factor * seconds / DAY_S;
+    let arrivals = plan::gifts_within(factor, seconds);
     run.progress.say(&format!(
         "it is midnight: {} of {} gifts are due; {} more are reserved within {seconds} s",
         grouped(due),
@@ -38,10 +36,8 @@ pub async fn run(run: &Run) -> anyhow::Result<Report> {
     ));
     let before = world.spent().await?;
     let start = Instant::now();
-    #[expect(clippy::cast_precision_loss, reason = "a moment within the run")]
-    let moments = (0..arrivals).map(|at| (Duration::from_secs_f64(seconds as f64 * at as f64 / arrivals as f64), ()));
     let broken: Arc<std::sync::Mutex<Option<anyhow::Error>>> = Arc::default();
-    generate::at_their_moments(start, moments, |_, ()| {
+    generate::at_their_moments(start, plan::gifts(factor, seconds), |_, _| {
         let (world, date, broken) = (world.clone(), date.clone(), broken.clone());
         async move {
             if let Err(error) = reserve(&world, &date, false, Patience::Person, true).await {
@@ -68,7 +64,7 @@ pub async fn run(run: &Run) -> anyhow::Result<Report> {
         let per_s = sent_within as f64 / within;
         report.add("gifts_sent_per_s", per_s);
         report.add("whole_midnight_would_take_s", whole_midnight as f64 / per_s.max(0.001));
-        report.add("reservations_per_s_meant", PER_DAY as f64 * factor as f64 / DAY_S as f64);
+        report.add("reservations_per_s_meant", arrivals as f64 / seconds as f64);
     }
     report.add("factor", factor);
     report.add("seconds", seconds);
