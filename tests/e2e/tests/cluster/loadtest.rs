@@ -110,6 +110,33 @@ async fn soak_is_good_on_one_node_and_on_three() {
     }
 }
 
+/// Turns red when a gift is lost or sent twice, or the books differ, from the reservation to the code behind the link.
+#[tokio::test]
+async fn gift_midnight_is_good_on_one_node_and_on_three() {
+    for nodes in ["1", "3"] {
+        let report = good(&["gift-midnight", "--spawn", nodes, "--count", "300", "--executors", "1"]).await;
+        assert_eq!((number(&report, "count"), number(&report, "ok")), (300, 300), "{report}");
+        assert_eq!((number(&report, "gift_messages"), number(&report, "reserved")), (300, 300), "{report}");
+        // A hundred of each product: 4,500, 32,000 and 50,000 won.
+        assert_eq!((number(&report, "won_delivered"), number(&report, "won_held")), (8_650_000, 0), "{report}");
+        assert_eq!(number(&report, "won_captured_by_the_provider"), 8_650_000, "{report}");
+        assert!(number(&report, "links_opened_and_accepted") >= 200, "{report}");
+        assert!(report["latency_ms"]["p99"].as_f64().is_some_and(|p99| p99 > 0.0), "{report}");
+        assert!(report["commands_per_gift_sending"].as_f64().is_some_and(|commands| commands > 1.0), "{report}");
+    }
+}
+
+/// Turns red when reserving at a peak loses what is sent meanwhile, or a gift for later is sent.
+#[tokio::test]
+async fn valentine_is_good_on_one_node() {
+    let report = good(&["valentine", "--spawn", "1", "--count", "150", "--seconds", "2", "--executors", "1"]).await;
+    // 500,000 a day, ten times that, for two seconds.
+    assert_eq!(number(&report, "count"), 150 + 115, "{report}");
+    assert_eq!((number(&report, "ok"), number(&report, "gift_messages")), (265, 150), "{report}");
+    assert!(number(&report, "won_held") > 0 && number(&report, "won_that_differ") == 0, "{report}");
+    assert!(report["limit"].is_string() && report["processors"]["nodes"].is_number(), "{report}");
+}
+
 /// Turns red when a wrong usage ends with another code than 2, says more than a line, or starts anything.
 #[tokio::test]
 async fn what_cannot_be_run_is_refused_in_one_line() {
@@ -121,6 +148,8 @@ async fn what_cannot_be_run_is_refused_in_one_line() {
         (&["soak", "--minutes", "0"], "--minutes"),
         (&["churn", "--rate", "0"], "--rate"),
         (&["failover", "--spawn", "1"], "--spawn"),
+        (&["gift-midnight", "--endpoint", "http://127.0.0.1:9"], "--endpoint"),
+        (&["valentine", "--factor", "0"], "--factor"),
     ] {
         let output = loadtest(arguments).await;
         let said = String::from_utf8(output.stderr).unwrap();
