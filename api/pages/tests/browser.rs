@@ -1,12 +1,9 @@
 //! The pages in a real browser: `tests/browser/gift-page.mjs` drives Chromium over loopback.
 
 mod support;
+mod tools;
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
-
-/// A directory with the `node_modules` of `tests/browser`, or `skip` where no browser can be had.
-const WHERE: &str = "BOSINGAK_BROWSER";
+use tools::Tools;
 
 #[test]
 fn a_person_with_a_phone_can_use_every_page() {
@@ -17,59 +14,8 @@ fn a_person_with_a_phone_can_use_every_page() {
     let address = listener.local_addr().unwrap();
     runtime.spawn(axum::serve(listener, house.clone().router()).into_future());
 
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/browser/gift-page.mjs");
-    let output = Command::new("node")
-        .arg(script)
-        .arg(format!("http://{address}"))
-        .args([support::DIGITS, support::LETTERS])
-        .env("BROWSER_MODULES", &tools.modules)
-        .env("CHROMIUM", &tools.chromium)
-        .output()
-        .unwrap();
-    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{}\n{out}\n{err}", output.status);
-    // A script that ended early would have been content with less.
-    assert!(out.trim_end().ends_with("every page, every check"), "{out}\n{err}");
+    let arguments = [format!("http://{address}"), support::DIGITS.into(), support::LETTERS.into()];
+    tools.run("gift-page.mjs", &arguments);
     // The POSTs of its two people, and no GET, changed anything.
     assert_eq!(house.changes(), ["accepted to-pass-on", "transferred to-pass-on to 이하늘 🌤 <b>"]);
-}
-
-struct Tools {
-    modules: PathBuf,
-    chromium: PathBuf,
-}
-
-impl Tools {
-    /// `None` after saying so where the environment says that they cannot be had.
-    ///
-    /// # Panics
-    ///
-    /// If one is nowhere and nobody said that this is all right.
-    fn find() -> Option<Self> {
-        let said = std::env::var_os(WHERE);
-        if said.as_deref().is_some_and(|said| said == "skip") {
-            eprintln!("skipped: {WHERE}=skip, so no page was opened in a browser");
-            return None;
-        }
-        // Where ./dev puts them, beside the target directory: this test is target/release/deps/browser-….
-        let beside = || std::env::current_exe().ok()?.ancestors().nth(4).map(|target| target.join("browser"));
-        let modules = said.map(PathBuf::from).or_else(beside).filter(|dir| dir.join("node_modules/axe-core").is_dir());
-        let missing = |what: &str| -> ! {
-            panic!("{what} is not installed: `./dev test` sees to it; or set {WHERE} to \"skip\"")
-        };
-        for program in ["node", "zbarimg"] {
-            if on_path(program).is_none() {
-                missing(program);
-            }
-        }
-        let chromium = ["chromium", "chromium-browser", "google-chrome"].into_iter().find_map(on_path);
-        Some(Self {
-            modules: modules.unwrap_or_else(|| missing("tests/browser/package.json")),
-            chromium: chromium.unwrap_or_else(|| missing("chromium")),
-        })
-    }
-}
-
-fn on_path(program: &str) -> Option<PathBuf> {
-    std::env::split_paths(&std::env::var_os("PATH")?).map(|dir| dir.join(program)).find(|path| path.is_file())
 }

@@ -5,7 +5,8 @@ use prost_reflect::{DescriptorPool, DynamicMessage, SerializeOptions};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::server_support::{One, within};
+// What is shared with the tests of gifts over gRPC asks for it here.
+pub use crate::server_support::*;
 
 /// A caller of one node.
 pub struct Http {
@@ -86,6 +87,10 @@ impl Http {
         with_json(self.request(Method::POST, path), body)
     }
 
+    pub async fn put(&self, path: &str, body: Value) -> Answer {
+        self.send(with_json(self.request(Method::PUT, path), body)).await
+    }
+
     pub async fn patch(&self, path: &str, body: Value) -> Answer {
         self.send(with_json(self.request(Method::PATCH, path), body)).await
     }
@@ -132,22 +137,26 @@ pub fn with_json(request: reqwest::RequestBuilder, body: Value) -> reqwest::Requ
     request.header("content-type", "application/json").body(body.to_string())
 }
 
-/// A message as the command line prints it: by the protocol's own descriptors, payloads also as text.
+/// A message as the command line prints it: by the protocol's own descriptors, payloads also as text, money as numbers.
 pub fn proto_json(name: &str, message: &impl Message) -> Value {
     let pool = DescriptorPool::decode(proto::DESCRIPTORS).expect("made by the build");
     let descriptor = pool.get_message_by_name(name).expect(name);
     let dynamic = DynamicMessage::decode(descriptor, message.encode_to_vec().as_slice()).expect(name);
     let options = SerializeOptions::new().skip_default_fields(false);
     let mut value = dynamic.serialize_with_options(serde_json::value::Serializer, &options).expect(name);
-    add_payload_text(&mut value);
+    adapt(&mut value);
     value
 }
 
-fn add_payload_text(value: &mut Value) {
+/// Where our JSON says more than ProtoJSON, or another thing: payloads also as text, money as numbers.
+fn adapt(value: &mut Value) {
     use base64::Engine as _;
     match value {
         Value::Object(object) => {
-            object.values_mut().for_each(add_payload_text);
+            object.values_mut().for_each(adapt);
+            for (_, won) in object.iter_mut().filter(|(name, _)| name.ends_with("Won")) {
+                *won = won.as_str().expect("text").parse::<i64>().expect("a number").into();
+            }
             if let Some(text) = object.get("payload").and_then(Value::as_str) {
                 let bytes = base64::prelude::BASE64_STANDARD.decode(text).expect("base64");
                 if let Ok(text) = String::from_utf8(bytes) {
@@ -155,7 +164,7 @@ fn add_payload_text(value: &mut Value) {
                 }
             }
         }
-        Value::Array(items) => items.iter_mut().for_each(add_payload_text),
+        Value::Array(items) => items.iter_mut().for_each(adapt),
         _ => {}
     }
 }
