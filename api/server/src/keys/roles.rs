@@ -50,9 +50,12 @@ const SERVICE: &[Role] = &[Service];
 const READ: &[Role] = &[Service, Reader];
 const EXECUTOR: &[Role] = &[Executor];
 
+/// The methods of a service, each with the roles that may call it.
+type Rows = (&'static str, &'static [(&'static str, &'static [Role])]);
+
 /// Who may call which method beside operators and nodes.
 #[rustfmt::skip]
-const METHODS: &[(&str, &[(&str, &[Role])])] = &[
+const METHODS: &[Rows] = &[
     ("grpc.reflection.v1.ServerReflection", &[("ServerReflectionInfo", ALL)]),
     ("bosingak.v1.SchedulerService", &[
         ("Schedule", SERVICE), ("BatchSchedule", SERVICE), ("ScheduleStream", SERVICE), ("Cancel", SERVICE),
