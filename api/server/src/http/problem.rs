@@ -92,6 +92,13 @@ impl Problem {
         self
     }
 
+    /// Tells a field once, by what was found first, where two of the protocol's are called the same here.
+    #[must_use]
+    pub fn told_once(mut self) -> Problem {
+        self.errors.dedup_by(|next, before| next.field == before.field);
+        self
+    }
+
     /// Adds what is known of the request.
     #[must_use]
     pub(super) fn about(mut self, instance: &str, request_id: &str) -> Problem {

@@ -171,7 +171,7 @@ async fn a_sender_lists_changes_and_takes_back() {
     world.until_state("g-2", GiftState::Refunded).await;
 
     // Half an hour before it is sent it is too late to change it, and not to take it back.
-    world.advance(HALF_A_DAY + 14 * 3_600 - 1_800).await;
+    world.advance(HALF_A_DAY + 23 * 3_600 - 1_800).await;
     let late = http.patch(&format!("{GIFTS}/g-3"), json!({ "message": "x" })).await;
     assert_eq!(late.reason(), (409, "TOO_LATE"));
     assert_eq!(http.post(&format!("{GIFTS}/g-3/cancel"), json!({})).await.status, 200);

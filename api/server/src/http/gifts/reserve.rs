@@ -204,7 +204,7 @@ pub(super) async fn reserve(
     let namespace = if message.namespace.is_empty() { "default".to_owned() } else { message.namespace.clone() };
     let call = async |message, call| api.services.reserve_gift(message, call).await;
     let answer = api.call("Reserve", deadline, message, call).await;
-    let answer = answer.map_err(|problem| problem.with_fields(|field| of_body(field, by_day)))?;
+    let answer = answer.map_err(|problem| problem.with_fields(|field| of_body(field, by_day)).told_once())?;
     let answer = ReservedGift {
         gift: Gift::of(answer.gift),
         payment: answer.payment.map(Payment::from),
@@ -288,7 +288,7 @@ pub(super) async fn edit(
     };
     let call = async |message, call| api.services.edit_gift(message, call).await;
     let answer = api.call("EditGift", deadline, message, call).await;
-    let answer = answer.map_err(|problem| problem.with_fields(|field| of_body(field, by_day)))?;
+    let answer = answer.map_err(|problem| problem.with_fields(|field| of_body(field, by_day)).told_once())?;
     Ok(Answer(EditedGift { gift: Gift::of(answer.gift), receipt: answer.receipt.map(GiftReceipt::from) }))
 }
 
