@@ -8,12 +8,16 @@ use crate::gift::{self, Gift};
 use crate::notification;
 use crate::payment::{self, Payment};
 use crate::product::{self, Product, PutProduct};
+use crate::shop::{self, Shop, Terminal};
 
 /// One command. `None` after decoding means a kind this build does not know.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Command {
     /// Which.
-    #[prost(oneof = "Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 14, 15, 16, 17, 18")]
+    #[prost(
+        oneof = "Kind",
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24"
+    )]
     pub kind: Option<Kind>,
 }
 
@@ -72,6 +76,24 @@ pub enum Kind {
     /// What came of telling news.
     #[prost(message, tag = "18")]
     Told(notification::Told),
+    /// Creates a shop or changes its name.
+    #[prost(message, tag = "19")]
+    PutShop(shop::PutShop),
+    /// Registers a terminal.
+    #[prost(message, tag = "20")]
+    AddTerminal(shop::AddTerminal),
+    /// Revokes one.
+    #[prost(message, tag = "21")]
+    RevokeTerminal(shop::RevokeTerminal),
+    /// Counts an attempt against one.
+    #[prost(message, tag = "22")]
+    Count(shop::Count),
+    /// It was no failure.
+    #[prost(message, tag = "23")]
+    Forget(shop::Forget),
+    /// Forgets all of them.
+    #[prost(message, tag = "24")]
+    Unlock(shop::Unlock),
 }
 
 /// The answer to a command.
@@ -99,6 +121,15 @@ pub struct Reply {
     /// Its time.
     #[prost(uint64, tag = "7")]
     pub time: u64,
+    /// The shop as it is now.
+    #[prost(message, optional, tag = "8")]
+    pub shop: Option<Shop>,
+    /// The terminal as it is now, without secrets.
+    #[prost(message, optional, tag = "9")]
+    pub terminal: Option<Terminal>,
+    /// What becomes of an attempt.
+    #[prost(message, optional, tag = "10")]
+    pub verdict: Option<shop::Verdict>,
 }
 
 impl Reply {
@@ -133,6 +164,12 @@ pub(crate) fn apply(cx: &mut Context<'_, '_, '_, '_>, kind: Kind) -> Result<Repl
         Kind::Remind(command) => gift::remind(cx, &command)?,
         Kind::Expire(command) => gift::expire(cx, &command)?,
         Kind::Told(command) => notification::told(cx, command)?,
+        Kind::PutShop(command) => Reply { shop: Some(shop::put(cx, command)?), ..Reply::default() },
+        Kind::AddTerminal(command) => shop::add(cx, command)?,
+        Kind::RevokeTerminal(command) => shop::revoke(cx, command)?,
+        Kind::Count(command) => shop::count(cx, command)?,
+        Kind::Forget(command) => shop::forget(cx, command)?,
+        Kind::Unlock(command) => shop::unlock(cx, command)?,
     };
     if reply.log_index == 0 {
         (reply.log_index, reply.time) = (log_index, time);

@@ -26,6 +26,10 @@ pub const DAY: u8 = 0x88;
 pub const ATTENTION: u8 = 0x89;
 /// (namespace, gift) → the newest news about it.
 pub const NOTIFICATIONS: u8 = 0x8a;
+/// (namespace, shop) → shop.
+pub const SHOP: u8 = 0x8b;
+/// (namespace, shop, terminal) → terminal.
+pub const TERMINAL: u8 = 0x8c;
 
 fn table(tag: u8, namespace: &str) -> Vec<u8> {
     let mut key = Vec::with_capacity(64);
@@ -144,6 +148,30 @@ pub fn notifications(namespace: &str, gift: &str) -> Vec<u8> {
     named(NOTIFICATIONS, namespace, gift.as_bytes())
 }
 
+/// A shop.
+pub fn shop(namespace: &str, id: &str) -> Vec<u8> {
+    named(SHOP, namespace, id.as_bytes())
+}
+
+/// A terminal of a shop.
+pub fn terminal(namespace: &str, shop: &str, id: &str) -> Vec<u8> {
+    let mut key = table(TERMINAL, namespace);
+    text(&mut key, shop);
+    key.extend_from_slice(id.as_bytes());
+    key
+}
+
+/// First key of a shop's terminals, and the first one behind them.
+pub fn terminals(namespace: &str, shop: &str) -> (Vec<u8>, Vec<u8>) {
+    let from = terminal(namespace, shop, "");
+    let mut to = from.clone();
+    // The zero byte behind the shop.
+    if let Some(last) = to.last_mut() {
+        *last = 1;
+    }
+    (from, to)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -176,6 +204,10 @@ mod tests {
         let (from, to) = namespace_range(GIFT, "shop");
         assert!(!(from.clone()..to.clone()).contains(&gift("shop-2", "x")));
         assert!(!(from..to).contains(&gift("sho", "px")));
+        let (from, to) = terminals("shop", "a");
+        assert!((from.clone()..to.clone()).contains(&terminal("shop", "a", "t-1")));
+        assert!(!(from.clone()..to.clone()).contains(&terminal("shop", "a.b", "t-1")));
+        assert!(!(from..to).contains(&terminal("shop-2", "a", "t-1")));
         // A zero byte in the name of one is no end of it: hashes may hold any bytes.
         assert_ne!(link("a\0b", b"12345678"), link("a", b"b\x0012345678"));
         assert_ne!(link("a\x01b", b"12345678"), link("a\0b", b"12345678"));

@@ -14,6 +14,7 @@ pub mod notification;
 pub mod payment;
 pub mod product;
 pub mod refusal;
+pub mod shop;
 pub mod stored;
 pub mod triggers;
 

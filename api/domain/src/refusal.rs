@@ -2,6 +2,7 @@
 
 use prost::Message;
 use scheduler::domain::DomainError;
+use scheduler::time::Timestamp;
 
 use crate::gift::State;
 
@@ -29,6 +30,10 @@ pub enum Reason {
     Stale = 8,
     /// Nothing is wrong with the command: the entry, or the partition, had no room for its triggers. Ask again.
     NoRoom = 9,
+    /// The terminal is not known, or revoked, or its secret is wrong, or there has to be one.
+    NotAuthenticated = 10,
+    /// The terminal is locked; `until` says until when.
+    Locked = 11,
 }
 
 /// Why a command was refused.
@@ -52,6 +57,12 @@ pub struct Refusal {
     /// The version found, where another was expected.
     #[prost(uint64, tag = "6")]
     pub version: u64,
+    /// Of a terminal that is locked, in replicated time.
+    #[prost(uint64, tag = "7")]
+    pub until: u64,
+    /// How long that is from when it was refused, in milliseconds.
+    #[prost(uint64, tag = "8")]
+    pub left_ms: u64,
 }
 
 impl Refusal {
@@ -99,6 +110,17 @@ impl Refusal {
         Refusal { field: "trigger".to_owned(), expected: why.into(), ..Refusal::of(Reason::NoRoom) }
     }
 
+    /// No terminal, or none that is known by what it showed.
+    pub fn not_authenticated() -> Refusal {
+        Refusal { field: "terminal".to_owned(), ..Refusal::of(Reason::NotAuthenticated) }
+    }
+
+    /// Too much is counted against a terminal.
+    pub fn locked(until: Timestamp, now: Timestamp) -> Refusal {
+        let (until, left_ms) = (until.as_millis(), until.since(now).as_millis());
+        Refusal { field: "terminal".to_owned(), until, left_ms, ..Refusal::of(Reason::Locked) }
+    }
+
     /// Of an earlier holder.
     pub fn stale(what: &str) -> Refusal {
         Refusal { field: what.to_owned(), ..Refusal::of(Reason::Stale) }
@@ -126,6 +148,13 @@ impl std::fmt::Display for Refusal {
             Reason::Collision => write!(f, "{} is taken, draw again", self.field),
             Reason::Stale => write!(f, "{} is of an earlier holder", self.field),
             Reason::NoRoom => write!(f, "no room for its triggers now, ask again: {}", self.expected),
+            Reason::NotAuthenticated => {
+                write!(f, "expected a terminal of the shop that is registered, with its secret")
+            }
+            Reason::Locked => {
+                let until = Timestamp::from_millis(self.until);
+                write!(f, "the terminal was wrong ten times within an hour: it is locked until {until}")
+            }
             Reason::Unspecified => write!(f, "refused"),
         }
     }

@@ -28,6 +28,9 @@ pub const GIFT_FIND: &str = "gift.find";
 /// What the ids of the domains' triggers begin with. Clients cannot make such ids.
 const PREFIX: &str = "bosingak.gift.{";
 
+/// What the ids of the triggers of shops begin with.
+const PREFIX_OF_SHOP: &str = "bosingak.shop.{";
+
 /// What a trigger of a gift is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Purpose {
@@ -91,6 +94,11 @@ pub struct Named {
 /// The id of a trigger: in the braces the gift, which puts it into the gift's partition.
 pub fn id(gift: &str, purpose: Purpose, number: u64) -> String {
     format!("{PREFIX}{gift}}}.{}.{number}", purpose.name())
+}
+
+/// The id of a trigger that tells operators about a shop: in the braces the shop, which puts it into the shop's partition.
+pub fn id_of_shop(shop: &str, number: u64) -> String {
+    format!("{PREFIX_OF_SHOP}{shop}}}.notify.{number}")
 }
 
 /// The gift and purpose in an id of [`id`]; `None` when it is another trigger's.
@@ -178,8 +186,10 @@ mod tests {
             let id = id("g-1", purpose, u64::MAX);
             assert_eq!(parse(&id), Some(named), "{id}");
         }
-        let longest = id(&"g".repeat(64), Purpose::Refund, u64::MAX);
-        assert!(longest.len() <= 128, "{} bytes", longest.len());
+        for longest in [id(&"g".repeat(64), Purpose::Refund, u64::MAX), id_of_shop(&"s".repeat(64), u64::MAX)] {
+            assert!(longest.len() <= 128, "{} bytes", longest.len());
+        }
+        assert_eq!(parse(&id_of_shop("s", 7)), None);
         for other in ["", "g-1", "bosingak.gift.{g-1}", "bosingak.gift.{g-1}.send", "bosingak.gift.{g-1}.sent.1"] {
             assert_eq!(parse(other), None, "{other}");
         }

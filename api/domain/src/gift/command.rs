@@ -250,6 +250,9 @@ pub struct Redeem {
     /// Which shop, at most 64 characters.
     #[prost(string, tag = "3")]
     pub shop: String,
+    /// The terminal of that shop which proved who it is; or empty.
+    #[prost(string, tag = "4")]
+    pub terminal: String,
 }
 
 /// Time to remind the recipient.

@@ -6,6 +6,7 @@ use crate::command::Reply;
 use crate::context::Context;
 use crate::keys;
 use crate::notification::{self, News};
+use crate::product::CodeForm;
 use crate::refusal::Refusal;
 use crate::triggers;
 
@@ -74,6 +75,10 @@ pub(crate) fn transfer(cx: &mut Context<'_, '_, '_, '_>, command: Transfer) -> R
 
 pub(crate) fn redeem(cx: &mut Context<'_, '_, '_, '_>, command: Redeem) -> Result<Reply, DomainError> {
     let mut gift = find_by(cx, &keys::code(cx.namespace(), &command.code), "code")?;
+    // The node that looks a code up asks for a terminal before it does; so this is never the first to say so.
+    if gift.product().code_form() == CodeForm::Digits && command.terminal.is_empty() {
+        return Err(Refusal::not_authenticated().into());
+    }
     if is_repeated(&gift, Asked::Redeem, &command.request)? {
         return Ok(Reply::replay(gift));
     }

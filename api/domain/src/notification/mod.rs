@@ -85,6 +85,8 @@ pub enum News {
     Attention = 9,
     /// To the sender, who was answered that the payment was not decided: it is declined.
     Declined = 10,
+    /// To the operators: a terminal of a shop is locked, somebody may be guessing codes.
+    TerminalLocked = 11,
 }
 
 impl News {
@@ -133,13 +135,22 @@ pub struct Notice {
     /// Why, of what went wrong.
     #[prost(string, tag = "12")]
     pub reason: String,
+    /// Of a terminal that is locked: its shop.
+    #[prost(string, tag = "13")]
+    pub shop: String,
+    /// Which terminal of the shop.
+    #[prost(string, tag = "14")]
+    pub terminal: String,
+    /// Until when.
+    #[prost(uint64, tag = "15")]
+    pub until: u64,
 }
 
 /// Tells somebody something about a gift, at once. Nothing when nobody can be reached.
 pub(crate) fn tell(cx: &mut Context<'_, '_, '_, '_>, gift: &Gift, news: News) -> Result<(), DomainError> {
     let to = match news {
         News::Arrived | News::ExpiresSoon => Some(gift.recipient()),
-        News::Attention | News::Unspecified => None,
+        News::Attention | News::TerminalLocked | News::Unspecified => None,
         _ => Some(gift.sender()),
     };
     let channels = to.as_ref().map_or(vec![Channel::Operator], Party::news_channels);
@@ -161,6 +172,7 @@ pub(crate) fn tell(cx: &mut Context<'_, '_, '_, '_>, gift: &Gift, news: News) ->
         send_at: gift.send_at,
         expires_at: gift.expires_at,
         reason: gift.trouble.clone(),
+        ..Notice::default()
     };
     let now: Timestamp = cx.now();
     let (number, left_out) = (cx.generation().number(), cx.left_out());

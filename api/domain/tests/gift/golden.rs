@@ -11,6 +11,7 @@ use domain::ledger::{Account, Day, Movement};
 use domain::notification::{Notice, Notification, Told, Way};
 use domain::payment::{PayWork, Payment, RefundOutcome, RefundWork};
 use domain::product::{Product, PutProduct};
+use domain::shop::{AddTerminal, Count, Counted, Forget, PutShop, RevokeTerminal, Shop, Terminal, Unlock, Verdict};
 use domain::{Command, Kind, Refusal, Reply, keys, stored, triggers};
 use golden::Golden;
 use prost::Message;
@@ -116,10 +117,35 @@ fn keys_of_every_table(golden: &mut Golden) {
         ("day", keys::day("shop", Day(20_863), Account::Held)),
         ("attention", keys::attention("shop", "g-1")),
         ("notifications", keys::notifications("shop", "g-1")),
+        ("shop", keys::shop("shop", "jongno")),
+        ("terminal", keys::terminal("shop", "jongno", "till-1")),
     ] {
         golden.bytes(&format!("key-{name}"), &today);
     }
+    golden.bytes("trigger-id-of-shop", triggers::id_of_shop("jongno", 4_097).as_bytes());
     golden.bytes("trigger-id", triggers::id("g-1", triggers::Purpose::Send, 4_097).as_bytes());
+}
+
+fn commands_about_shops() -> [(&'static str, Kind); 7] {
+    let (shop, terminal, number) = ("jongno".to_owned(), "till-1".to_owned(), 4_097);
+    let (secret, code, request) = (Bytes::from(vec![3; 16]), Bytes::from(vec![2; 32]), request(7));
+    let redeem =
+        Redeem { code: code.clone(), request: request.clone(), shop: shop.clone(), terminal: terminal.clone() };
+    let add = AddTerminal {
+        shop: shop.clone(),
+        terminal: terminal.clone(),
+        secret: secret.clone(),
+        request: request.clone(),
+    };
+    [
+        ("redeem-at-terminal", Kind::Redeem(redeem)),
+        ("put-shop", Kind::PutShop(PutShop { id: shop.clone(), name: "종로점".into(), expected_version: 2 })),
+        ("add-terminal", Kind::AddTerminal(add)),
+        ("revoke-terminal", Kind::RevokeTerminal(RevokeTerminal { shop: shop.clone(), terminal: terminal.clone() })),
+        ("count", Kind::Count(Count { shop: shop.clone(), terminal: terminal.clone(), secret, code, request })),
+        ("forget", Kind::Forget(Forget { shop: shop.clone(), terminal: terminal.clone(), number })),
+        ("unlock", Kind::Unlock(Unlock { shop, terminal })),
+    ]
 }
 
 fn commands_of_every_kind(golden: &mut Golden) {
@@ -175,12 +201,13 @@ fn commands_of_every_kind(golden: &mut Golden) {
         ),
         ("accept", Kind::Accept(Accept { link: link.clone(), request: request.clone() })),
         ("transfer", Kind::Transfer(Transfer { link, request: request.clone(), to: party(), draw: Some(draw(4)) })),
-        ("redeem", Kind::Redeem(Redeem { code, request, shop: "shop-1".into() })),
+        ("redeem", Kind::Redeem(Redeem { code, request, shop: "shop-1".into(), terminal: String::new() })),
         ("remind", Kind::Remind(Remind { gift: id.clone(), number: 1 })),
         ("expire", Kind::Expire(Expire { gift: id.clone() })),
         ("told", Kind::Told(Told { gift: id, number: 4_097, channel: 2, provider_id: "m-1".into(), moot: true })),
     ];
-    for (name, kind) in kinds {
+    let shops = commands_about_shops();
+    for (name, kind) in kinds.into_iter().chain(shops) {
         message(golden, &format!("command-{name}"), Command { kind: Some(kind) });
     }
 }
@@ -223,8 +250,28 @@ fn what_was_written_is_read_and_written_the_same() {
         send_at: 1,
         expires_at: 2,
         reason: "r".into(),
+        ..Notice::default()
     };
     message(&mut golden, "notice", notice);
+    let (shop, terminal) = ("jongno".to_owned(), "till-1".to_owned());
+    let notice = Notice { news: 11, shop: shop.clone(), terminal, until: 3, channels: vec![5], ..Notice::default() };
+    message(&mut golden, "notice-of-shop", notice);
+    let terminal = Terminal {
+        shop: shop.clone(),
+        id: "till-1".into(),
+        secret: Bytes::from(vec![3; 16]),
+        added: 1,
+        revoked: 2,
+        request: request(7),
+        counted: vec![Counted { number: 4_097, at: 3, request: request(8), code: Bytes::from(vec![2; 32]) }],
+        alert: "a".into(),
+    };
+    record(&mut golden, "terminal", terminal.clone());
+    let shop = Shop { id: shop, name: "종로점".into(), version: 2, terminals: 3 };
+    record(&mut golden, "shop", shop.clone());
+    let verdict = Some(Verdict { kind: 1, number: 4_097, locks: true });
+    let reply = Reply { shop: Some(shop), terminal: Some(terminal), verdict, ..Reply::default() };
+    message(&mut golden, "reply-of-shop", reply);
     let notification = Notification {
         number: 4_097,
         news: 7,
@@ -238,10 +285,16 @@ fn what_was_written_is_read_and_written_the_same() {
     };
     record(&mut golden, "notification", notification);
     let (field, expected) = ("f".to_owned(), "x".to_owned());
-    message(&mut golden, "refusal", Refusal { reason: 4, field, expected, state: 3, wanted: 9, version: 7 });
+    message(
+        &mut golden,
+        "refusal",
+        Refusal { reason: 4, field, expected, state: 3, wanted: 9, version: 7, ..Refusal::default() },
+    );
+    message(&mut golden, "refusal-locked", Refusal::locked(Timestamp::from_millis(9), Timestamp::from_millis(4)));
     let turn = Some(Turn { channel: 2, resumed: true, begun_at: 3, over: true, gift: None });
     let (gift, payment) = (Some(gift()), Some(payment()));
-    let reply = Reply { product: product(), gift, payment, replayed: true, turn, log_index: 8, time: 9 };
+    let reply =
+        Reply { product: product(), gift, payment, replayed: true, turn, log_index: 8, time: 9, ..Reply::default() };
     message(&mut golden, "reply", reply);
     golden.done();
 }

@@ -7,6 +7,7 @@ use domain::gift::{Gift, State};
 use domain::ledger::report;
 use domain::notification::{self, Fate};
 use domain::payment::{Payment, PaymentState, RefundState};
+use domain::shop::{FAILURES_MAX, Shop, Terminal};
 use domain::triggers::{self, Purpose};
 use domain::{keys, stored};
 use prost::Message;
@@ -16,7 +17,7 @@ use scheduler::reply::Outcome;
 use scheduler::store::Read;
 use scheduler::time::Timestamp;
 
-use crate::world::{SHOP, list};
+use crate::world::{SHOP, list, list_all};
 
 /// Rows of a table: what stands behind the namespace, and the value.
 fn rows(store: &MemoryStore, tag: u8) -> Vec<(Vec<u8>, Vec<u8>)> {
@@ -55,6 +56,7 @@ pub fn check(before: &MemoryStore, store: &MemoryStore, now: u64, commands: usiz
     lists(store, &gifts);
     progress(store, &gifts, &payments);
     news(store, &gifts);
+    shops(store, now);
 }
 
 /// Only ways of [`State::next`]. One command goes one of them.
@@ -205,5 +207,29 @@ fn news(store: &MemoryStore, gifts: &BTreeMap<String, Gift>) {
             let known = kept.iter().any(|one| one.number == named.number);
             assert!(known || kept.len() == notification::KEPT_MAX, "nobody knows of {}: {kept:?}", view.id);
         }
+    }
+}
+
+/// Terminals are counted and bounded, and whoever is locked out is told about, unless it is over.
+fn shops(store: &MemoryStore, now: u64) {
+    let shops: BTreeMap<String, Shop> = records(store, keys::SHOP);
+    let mut of: BTreeMap<String, u32> = BTreeMap::new();
+    for (_, value) in rows(store, keys::TERMINAL) {
+        let terminal: Terminal = stored::decode("terminal", &value).expect("a record");
+        *of.entry(terminal.shop.clone()).or_default() += 1;
+        assert_eq!(terminal.revoked == 0, !terminal.secret.is_empty(), "{terminal:?}");
+        assert!(terminal.counted.len() <= FAILURES_MAX, "{terminal:?}");
+        assert!(terminal.counted.is_sorted_by(|a, b| a.number < b.number && a.at <= b.at), "{terminal:?}");
+        assert_eq!(terminal.alert.is_empty(), terminal.counted.len() < FAILURES_MAX, "{terminal:?}");
+        let now = Timestamp::from_millis(now);
+        let locked = terminal.locked_until(now).is_some();
+        assert_eq!(locked, terminal.failures(now) == FAILURES_MAX, "{terminal:?}");
+    }
+    let said: BTreeMap<String, u32> =
+        shops.iter().map(|(id, shop)| (id.clone(), shop.terminals)).filter(|(_, count)| *count > 0).collect();
+    assert_eq!(of, said, "terminals of each shop");
+    for view in list_all(store) {
+        let id = view.id.strip_prefix("bosingak.shop.{").and_then(|rest| rest.split_once('}')).map(|(id, _)| id);
+        assert!(id.is_none_or(|id| shops.contains_key(id)), "{} is about no shop", view.id);
     }
 }

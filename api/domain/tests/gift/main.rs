@@ -14,4 +14,5 @@ mod receive;
 mod refusals;
 mod reserve;
 mod send;
+mod shop;
 mod world;

@@ -121,7 +121,9 @@ fn command(world: &mut World, step: &Step) -> Kind {
             let to = Some(friend()).filter(|_| step.dice & 2 == 0);
             Kind::Transfer(Transfer { link, request, to, draw })
         }
-        14 | 15 => Kind::Redeem(Redeem { code, request, shop: "s".repeat(step.dice as usize % 100) }),
+        14 | 15 => {
+            Kind::Redeem(Redeem { code, request, shop: "s".repeat(step.dice as usize % 100), ..Redeem::default() })
+        }
         16 => Kind::Remind(Remind { gift, number: (step.dice >> 20) as u32 % 4 }),
         17 => {
             let kept = domain::notification::list(&world.store, SHOP, &gift).expect("read");
@@ -305,7 +307,7 @@ proptest! {
                 1 => Kind::BeginSend(BeginSend { gift, round: short, rejected: vec![attempt; 3], draw, expires_at: number, remind_at: vec![number; (short % 20) as usize] }),
                 2 => Kind::SendLater(SendLater { gift, round: short, error: text, outage: short % 3 == 0, after_ms: number }),
                 3 => Kind::Transfer(Transfer { link: if short % 2 == 0 { world.link("g1") } else { bytes.clone() }, request: bytes, to: party, draw }),
-                4 => Kind::Redeem(Redeem { code: bytes.clone(), request: bytes, shop: text }),
+                4 => Kind::Redeem(Redeem { code: bytes.clone(), request: bytes, shop: text.clone(), terminal: text }),
                 5 => Kind::Remind(Remind { gift, number: short }),
                 6 => Kind::Expire(Expire { gift }),
                 7 => Kind::Edit(Edit { gift, request: bytes, expected_version: number, recipient: party, message: Some(text), send_at: number, ..Edit::default() }),

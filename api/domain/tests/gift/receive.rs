@@ -11,7 +11,7 @@ fn accept(link: bytes::Bytes, number: u8) -> Kind {
 }
 
 fn redeem(code: bytes::Bytes, number: u8) -> Kind {
-    Kind::Redeem(Redeem { code, request: request(number), shop: "s".into() })
+    Kind::Redeem(Redeem { code, request: request(number), shop: "s".into(), ..Redeem::default() })
 }
 
 fn pass_on(world: &mut World, number: u8) -> Transfer {

@@ -35,7 +35,7 @@ fn reserved_paid_sent_accepted_used() {
     assert!(reply.gift.is_some_and(|gift| gift.draw.is_some()), "the holder is shown the code");
     assert_eq!((world.state("g1"), world.told()), (State::Accepted, vec![News::Received]));
     world.pass(DAY);
-    let redeem = Redeem { code, request: request(2), shop: "gangnam-1".into() };
+    let redeem = Redeem { code, request: request(2), shop: "gangnam-1".into(), ..Redeem::default() };
     let reply = world.ask(Kind::Redeem(redeem.clone())).expect("used");
     assert!(reply.gift.is_some_and(|gift| gift.draw.is_none() && gift.requests.is_empty()), "a shop is shown no link");
     assert_eq!((world.state("g1"), world.gift("g1").shop.as_str()), (State::Used, "gangnam-1"));

@@ -122,6 +122,12 @@ impl World {
         }
     }
 
+    /// What operators are to be told about shops, when it has fired.
+    pub fn alerts(&self) -> Vec<domain::notification::Notice> {
+        let (alerts, _) = self.everything_fired().into_iter().partition::<Vec<_>, _>(|work| is_of_shop(&work.id));
+        alerts.into_iter().map(|work| Message::decode(work.payload).expect("a notice")).collect()
+    }
+
     /// Everything that has fired and is not done, but news.
     pub fn fired(&self) -> Vec<Work> {
         self.all_fired().into_iter().filter(|work| work.purpose() != Purpose::Notify).collect()
@@ -157,7 +163,12 @@ impl World {
         news
     }
 
+    /// Everything about gifts that has fired and is not done.
     pub fn all_fired(&self) -> Vec<Work> {
+        self.everything_fired().into_iter().filter(|work| !is_of_shop(&work.id)).collect()
+    }
+
+    fn everything_fired(&self) -> Vec<Work> {
         let mut found = Vec::new();
         for topic in read::topics(&self.store).expect("read") {
             for class in [Class::High, Class::Normal, Class::Low, Class::Retry] {
@@ -355,6 +366,10 @@ impl World {
     }
 }
 
+fn is_of_shop(id: &str) -> bool {
+    id.starts_with("bosingak.shop.")
+}
+
 pub fn fail(work: &Work) -> Asked {
     Asked::Fail(Fail { report: World::reported(work), error: "it cannot be done".into() })
 }
@@ -439,8 +454,13 @@ pub fn reserve(id: &str, send_at: u64) -> Reserve {
     }
 }
 
-/// Every live trigger of a namespace, in pages.
+/// Every live trigger of a gift in a namespace.
 pub fn list(store: &MemoryStore) -> Vec<TriggerView> {
+    list_all(store).into_iter().filter(|view| !is_of_shop(&view.id)).collect()
+}
+
+/// Every live trigger of a namespace, in pages.
+pub fn list_all(store: &MemoryStore) -> Vec<TriggerView> {
     let query = ListQuery {
         namespace: SHOP.into(),
         topic: None,
