@@ -14,6 +14,7 @@ const FILES: &[&str] = &[
     "bosingak/gift/v1/party.proto",
     "bosingak/gift/v1/gift.proto",
     "bosingak/notification/v1/notification.proto",
+    "bosingak/shop/v1/shop.proto",
 ];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

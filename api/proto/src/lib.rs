@@ -55,6 +55,14 @@ pub mod notification {
     }
 }
 
+/// Where gifts are used.
+pub mod shop {
+    /// Shops and their terminals.
+    pub mod v1 {
+        tonic::include_proto!("bosingak.shop.v1");
+    }
+}
+
 /// The encoded `FileDescriptorSet` of all files, for reflection and for JSON.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 

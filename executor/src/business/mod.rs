@@ -7,7 +7,7 @@
 //! | `payment.refund` | `RefundWork` | [`RefundPayment`] | `RefundOutcome` |
 //! | `gift.send` | `SendWork` | [`SendGift`] | `Sent`, `SendLater`, `SendUnknown` |
 //! | `gift.find` | `SendWork` | [`FindGift`] | `SendFound` |
-//! | `notify.kakao`, `.sms`, `.email`, `.push`, `.operator` | `Notice` | [`Notify`] | nothing: news changes no gift |
+//! | `notify.kakao`, `.sms`, `.email`, `.push`, `.operator` | `Notice` | [`Notify`] | `Told` |
 //!
 //! A report goes with the completion of its trigger and is applied in the same step, or both are refused and the trigger is delivered
 //! again. Handlers keep nothing between deliveries: whatever one of them knows, the next one on another machine can find out.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use client::Client;
 use futures::future::BoxFuture;
 use proto::gift::v1::{Channel, GetLinkRequest};
-use proto::notification::v1::Notice;
+use proto::notification::v1::{Notice, Told};
 
 use crate::delivery::Delivery;
 use crate::handler::Handler;
@@ -15,7 +15,7 @@ use crate::providers::message::{FindOutcome, Language, Link, Message, SendOutcom
 
 use super::messengers::{Messenger, Messengers};
 use super::person;
-use super::result;
+use super::result::{self, Report};
 use super::texts::{self, Facts, Subject, Templates};
 
 /// Tells news: the channels in their order, until one takes it.
@@ -27,6 +27,9 @@ use super::texts::{self, Facts, Subject, Templates};
 /// Kakao, SMS and e-mail it is told **at most once** in that case. The provider is asked whether it has it; if it cannot tell, the news
 /// counts as told, with a warning. A push replaces itself on the device and a second line in the operators' room harms nobody, so
 /// these are told **at least once**.
+///
+/// What came of it goes with the completion, as a `Told`: which channel took it, and the provider's name for the message where there is
+/// one.
 ///
 /// A redelivery first asks the provider whether it was told already. Where that cannot be asked it is told again: most
 /// redeliveries come after "later", and news that was put off once would never arrive otherwise. So an executor that dies between
@@ -42,6 +45,8 @@ pub struct Notify {
 
 /// What a channel came to.
 enum Step {
+    /// A provider took it, or may have; with its name for the message, or nothing.
+    Told(String),
     End(Outcome),
     /// It does not take it, in so many words.
     Next(String),
@@ -69,11 +74,17 @@ impl Notify {
         let link = if subject.has_link() { self.link(&delivery, &notice).await? } else { String::new() };
         if subject.has_link() && link.is_empty() {
             // The gift is over: there is nothing left to tell.
-            return Ok(Outcome::Success);
+            return Ok(Told { gift: notice.gift, moot: true, ..Told::default() }.report());
         }
         let mut refused = Vec::new();
         for channel in notice.channels() {
             match self.on_channel(&delivery, &notice, subject, channel, &link).await {
+                // Of a terminal that is locked nothing is kept.
+                Step::Told(_) if notice.gift.is_empty() => return Ok(Outcome::Success),
+                Step::Told(provider_id) => {
+                    let gift = notice.gift;
+                    return Ok(Told { gift, channel: channel.into(), provider_id, moot: false }.report());
+                }
                 Step::End(outcome) => return Ok(outcome),
                 Step::Next(why) => refused.push(format!("{}: {why}", channel.as_str_name())),
             }
@@ -130,7 +141,7 @@ impl Notify {
             }
         }
         match provider.send(message).await {
-            SendOutcome::Accepted { .. } => Step::End(Outcome::Success),
+            SendOutcome::Accepted { provider_id } => Step::Told(provider_id),
             SendOutcome::Rejected { code, message } => Step::Next(format!("{code} {message}")),
             SendOutcome::Unregistered => Step::Next("UNREGISTERED".to_owned()),
             SendOutcome::Later { after, error } => Step::End(Outcome::Retry { error, after }),
@@ -158,9 +169,9 @@ impl Notify {
             FindOutcome::CannotTell { reason } if !provider.can_be_asked() => {
                 let (id, name) = (delivery.id(), provider.name());
                 tracing::warn!(id, provider = name, error, reason, "news that may not have been told counts as told");
-                Step::End(Outcome::Success)
+                Step::Told(String::new())
             }
-            found => told(provider, found).unwrap_or(Step::End(Outcome::Success)),
+            found => told(provider, found).unwrap_or(Step::Told(String::new())),
         }
     }
 }
@@ -176,7 +187,7 @@ impl Handler for Notify {
 fn told(provider: &Messenger, found: FindOutcome) -> Option<Step> {
     match found {
         FindOutcome::Found { delivered: Some(false), .. } => Some(Step::Next("NOT_DELIVERED".to_owned())),
-        FindOutcome::Found { .. } => Some(Step::End(Outcome::Success)),
+        FindOutcome::Found { provider_id, .. } => Some(Step::Told(provider_id)),
         FindOutcome::CannotTell { reason } if provider.can_be_asked() => Some(Step::End(Outcome::retry(reason))),
         FindOutcome::NotFound | FindOutcome::CannotTell { .. } => None,
     }

@@ -33,6 +33,7 @@ reports! {
     proto::gift::v1::SendLater = "bosingak.gift.v1.SendLater";
     proto::gift::v1::SendUnknown = "bosingak.gift.v1.SendUnknown";
     proto::gift::v1::SendFound = "bosingak.gift.v1.SendFound";
+    proto::notification::v1::Told = "bosingak.notification.v1.Told";
 }
 
 /// The payload of a delivery. One that cannot be read never will be.

@@ -60,6 +60,22 @@ pub(super) fn long(subject: Subject, facts: &Facts) -> Words {
             let reason = if facts.reason.is_empty() { "no reason known" } else { &facts.reason };
             ("A gift needs attention".to_owned(), format!("Gift {}: {reason}", facts.gift), "")
         }
+        Subject::Declined => {
+            let body = format!(
+                "The payment was declined, so your gift for {recipient} is not reserved. Nothing was taken.\n\nGift: {what}"
+            );
+            ("Your gift is not reserved".to_owned(), body, "")
+        }
+        Subject::TerminalLocked => {
+            let known = |text: &str| if text.is_empty() { "unknown".to_owned() } else { text.to_owned() };
+            let until = if facts.until.is_empty() { String::new() } else { format!(" Locked until {}.", facts.until) };
+            let body = format!(
+                "Shop {}, terminal {}: wrong ten times within an hour.{until}",
+                known(&facts.shop),
+                known(&facts.terminal)
+            );
+            ("A shop's terminal is locked".to_owned(), body, "")
+        }
     };
     Words { title, body, label }
 }
@@ -94,6 +110,10 @@ pub(super) fn short(subject: Subject, facts: &Facts) -> Words {
             ("Your gift expires soon", format!("{product} is not used yet.{until}"), "See the gift")
         }
         Subject::Attention => ("A gift needs attention", format!("Gift {} needs attention", facts.gift), ""),
+        Subject::Declined => {
+            ("Your gift is not reserved", format!("Payment declined: gift for {recipient} not reserved."), "")
+        }
+        Subject::TerminalLocked => ("A shop's terminal is locked", "A shop's terminal is locked.".to_owned(), ""),
     };
     Words { title: title.to_owned(), body: format!("[Bosingak] {text}"), label }
 }

@@ -41,6 +41,12 @@ pub(crate) struct Facts {
     pub expires_at_short: String,
     /// What went wrong; for operators only.
     pub reason: String,
+    /// A shop, for operators only.
+    pub shop: String,
+    /// One of its terminals, for operators only.
+    pub terminal: String,
+    /// Until when it is locked, in Seoul; empty when not known.
+    pub until: String,
 }
 
 impl Facts {
@@ -62,6 +68,9 @@ impl Facts {
             expires_at: date(&expires_at, language),
             expires_at_short: short_date(&expires_at, language),
             reason: line(&notice.reason, 256),
+            shop: line(&notice.shop, 64),
+            terminal: line(&notice.terminal, 64),
+            until: short_date(&moment(notice.until_ms, &zone), language),
         }
     }
 

@@ -62,6 +62,19 @@ pub(super) fn long(subject: Subject, facts: &Facts) -> Words {
             let body = format!("선물 {}: {}", facts.gift, or(&facts.reason, "까닭을 알 수 없음"));
             ("확인이 필요한 선물이 있습니다".to_owned(), body, "")
         }
+        Subject::Declined => {
+            let body = format!(
+                "결제가 승인되지 않아 {recipient}님께 드릴 선물을 예약하지 못했어요. 결제된 금액은 없어요.\n\n상품: {what}"
+            );
+            ("선물을 예약하지 못했어요".to_owned(), body, "")
+        }
+        Subject::TerminalLocked => {
+            let (shop, terminal) = (or(&facts.shop, "알 수 없음"), or(&facts.terminal, "알 수 없음"));
+            let until =
+                if facts.until.is_empty() { String::new() } else { format!(" {}까지 잠깁니다.", facts.until) };
+            let body = format!("매장 {shop}, 단말기 {terminal}: 한 시간에 열 번 틀렸습니다.{until}");
+            ("매장 단말기가 잠겼습니다".to_owned(), body, "")
+        }
     };
     Words { title, body, label }
 }
@@ -96,6 +109,10 @@ pub(super) fn short(subject: Subject, facts: &Facts) -> Words {
             ("선물의 사용 기한이 다가와요", format!("쓰지 않은 선물 {product}.{until}"), "선물 보기")
         }
         Subject::Attention => ("확인이 필요한 선물이 있습니다", format!("선물 {} 확인 필요", facts.gift), ""),
+        Subject::Declined => {
+            ("선물을 예약하지 못했어요", format!("결제가 승인되지 않아 {recipient}님 선물이 예약되지 않았어요."), "")
+        }
+        Subject::TerminalLocked => ("매장 단말기가 잠겼습니다", "매장 단말기가 잠겼습니다.".to_owned(), ""),
     };
     Words { title: title.to_owned(), body: format!("[보신각] {text}"), label }
 }

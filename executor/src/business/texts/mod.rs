@@ -40,11 +40,15 @@ pub enum Subject {
     ExpiresSoon,
     /// To the operators: a gift waits for them.
     Attention,
+    /// To the sender: the payment was declined after all.
+    Declined,
+    /// To the operators: a terminal of a shop is locked.
+    TerminalLocked,
 }
 
 impl Subject {
     /// All of them.
-    pub const ALL: [Subject; 10] = [
+    pub const ALL: [Subject; 12] = [
         Subject::Gift,
         Subject::Reserved,
         Subject::Sent,
@@ -55,6 +59,8 @@ impl Subject {
         Subject::Arrived,
         Subject::ExpiresSoon,
         Subject::Attention,
+        Subject::Declined,
+        Subject::TerminalLocked,
     ];
 
     /// As settings name it: `gift`, `reserved`, `expires_soon`, …
@@ -70,6 +76,8 @@ impl Subject {
             Subject::Arrived => "arrived",
             Subject::ExpiresSoon => "expires_soon",
             Subject::Attention => "attention",
+            Subject::Declined => "declined",
+            Subject::TerminalLocked => "terminal_locked",
         }
     }
 
@@ -86,6 +94,8 @@ impl Subject {
             News::Arrived => Subject::Arrived,
             News::ExpiresSoon => Subject::ExpiresSoon,
             News::Attention => Subject::Attention,
+            News::Declined => Subject::Declined,
+            News::TerminalLocked => Subject::TerminalLocked,
         })
     }
 

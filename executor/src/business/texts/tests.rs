@@ -39,6 +39,9 @@ fn notice(filler: &str) -> Notice {
         send_at_ms: SEND_AT_MS,
         expires_at_ms: EXPIRES_AT_MS,
         reason: "internal: SOLAPI 3104".into(),
+        shop: "gangnam-1".into(),
+        terminal: "till-2".into(),
+        until_ms: SEND_AT_MS,
         ..Notice::default()
     }
 }
@@ -87,7 +90,10 @@ fn no_text_says_more_of_a_person_than_the_name() {
         let inner = all.contains("SOLAPI") || all.contains("gift-1");
         assert!(!inner || subject == Subject::Attention, "{subject:?}: {all}");
         let named = all.contains("김보신");
-        assert!(!named || subject != Subject::Attention, "operators need no names: {all}");
+        let for_operators = matches!(subject, Subject::Attention | Subject::TerminalLocked);
+        assert!(!named || !for_operators, "operators need no names: {all}");
+        let shop = all.contains("gangnam-1") || all.contains("till-2");
+        assert!(!shop || subject == Subject::TerminalLocked, "{subject:?}: {all}");
     });
 }
 
@@ -126,6 +132,9 @@ fn each_says_what_it_is_about() {
             assert!(say(Subject::ExpiresSoon, channel).contains(until), "{}", say(Subject::ExpiresSoon, channel));
         }
         assert!(say(Subject::Attention, Channel::Operator).contains("internal: SOLAPI 3104"));
+        let locked = say(Subject::TerminalLocked, Channel::Operator);
+        let until = if language == Language::Korean { "2월 14일 00:00까지" } else { "14 Feb 00:00" };
+        assert!(locked.contains("gangnam-1") && locked.contains("till-2") && locked.contains(until), "{locked}");
         // No two of them are the same.
         let bodies: std::collections::BTreeSet<_> =
             Subject::ALL.iter().map(|subject| say(*subject, Channel::Email)).collect();
