@@ -166,7 +166,9 @@ impl Error {
             | Error::MembershipBusy { .. }
             | Error::PaymentNotReached { .. }
             | Error::ShuttingDown => true,
-            Error::Domain { refusal, .. } => refusal.reason() == domain::Reason::NoRoom,
+            Error::Domain { refusal, .. } => {
+                matches!(refusal.reason(), domain::Reason::NoRoom | domain::Reason::Locked)
+            }
             Error::Passed(status) => status.code() == tonic::Code::Unavailable,
             Error::Invalid(_)
             | Error::Refused { .. }

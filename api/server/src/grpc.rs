@@ -7,8 +7,10 @@ use futures::StreamExt;
 use proto::admin::v1::cluster_service_server::ClusterServiceServer;
 use proto::gift::v1::gift_delivery_service_server::GiftDeliveryServiceServer;
 use proto::gift::v1::gift_service_server::GiftServiceServer;
+use proto::notification::v1::notification_service_server::NotificationServiceServer;
 use proto::payment::v1::payment_service_server::PaymentServiceServer;
 use proto::product::v1::product_service_server::ProductServiceServer;
+use proto::shop::v1::shop_service_server::ShopServiceServer;
 use proto::v1::dead_letter_service_server::DeadLetterServiceServer;
 use proto::v1::executor_service_server::ExecutorServiceServer;
 use proto::v1::scheduler_service_server::SchedulerServiceServer;
@@ -67,6 +69,8 @@ pub async fn serve(node: Node, listener: TcpListener, closing: CancellationToken
         .add_service(GiftServiceServer::new(services.clone()))
         .add_service(GiftDeliveryServiceServer::new(services.clone()))
         .add_service(PaymentServiceServer::new(services.clone()))
+        .add_service(NotificationServiceServer::new(services.clone()))
+        .add_service(ShopServiceServer::new(services.clone()))
         .add_service(ClusterServiceServer::new(services.clone()));
     if let Some(reflection) = reflection {
         routes.add_service(reflection);

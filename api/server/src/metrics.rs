@@ -69,6 +69,10 @@ pub const CALLS: &str = "bosingak_calls_total";
 pub const CALL_SECONDS: &str = "bosingak_call_seconds";
 /// Calls passed on to the leader's node.
 pub const FORWARDED: &str = "bosingak_calls_forwarded_total";
+/// Attempts of shops' terminals to redeem a code, by `result`: right, wrong_code, wrong_secret, locked.
+pub const TERMINAL_ATTEMPTS: &str = "bosingak_terminal_attempts_total";
+/// Terminals of shops that were locked, because they were wrong ten times within an hour.
+pub const TERMINALS_LOCKED: &str = "bosingak_terminals_locked_total";
 /// 1 where a leader is known, by `partition`.
 pub const HAS_LEADER: &str = "bosingak_raft_has_leader";
 /// Times a leader was seen to change.
@@ -167,6 +171,8 @@ fn describe() {
         (WHEEL_DRIFT, "Recounts that found another number than the wheel had"),
         (CALLS, "Answered calls"),
         (FORWARDED, "Calls passed on to the leader's node"),
+        (TERMINAL_ATTEMPTS, "Attempts of shops' terminals to redeem a code, by result"),
+        (TERMINALS_LOCKED, "Terminals of shops that were locked"),
         (LEADER_CHANGES, "Times a leader was seen to change"),
     ];
     for (name, text) in counters {
@@ -203,9 +209,18 @@ fn describe() {
 
 /// A counter that is first seen at 1 has not increased, as Prometheus sees it: what alerts count is there from the start.
 fn start_at_zero() {
-    for name in
-        [COMMANDS, ENTRIES, BARE_ENTRIES, DELIVERIES, REDELIVERIES, OVERLOADED, GIVEN_UP, WHEEL_DRIFT, FORWARDED]
-    {
+    for name in [
+        COMMANDS,
+        ENTRIES,
+        BARE_ENTRIES,
+        DELIVERIES,
+        REDELIVERIES,
+        OVERLOADED,
+        GIVEN_UP,
+        WHEEL_DRIFT,
+        FORWARDED,
+        TERMINALS_LOCKED,
+    ] {
         counter!(name).increment(0);
     }
     for verdict in ["accepted", "already_decided", "superseded", "not_found", "refused"] {
@@ -328,6 +343,35 @@ pub fn called(method: &'static str, code: tonic::Code, took: Duration) {
 /// A call was passed on.
 pub fn forwarded() {
     counter!(FORWARDED).increment(1);
+}
+
+/// What became of an attempt of a shop's terminal to redeem a code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attempt {
+    /// The code led to a gift, or nobody learnt whether it does.
+    Right,
+    /// There is no such code.
+    WrongCode,
+    /// The terminal is not known by what it showed.
+    WrongSecret,
+    /// The terminal is locked.
+    Locked,
+}
+
+/// A terminal tried to redeem a code.
+pub fn attempted(attempt: Attempt) {
+    let result = match attempt {
+        Attempt::Right => "right",
+        Attempt::WrongCode => "wrong_code",
+        Attempt::WrongSecret => "wrong_secret",
+        Attempt::Locked => "locked",
+    };
+    counter!(TERMINAL_ATTEMPTS, "result" => result).increment(1);
+}
+
+/// A terminal was locked.
+pub fn terminal_locked() {
+    counter!(TERMINALS_LOCKED).increment(1);
 }
 
 /// A leader was seen to change.

@@ -96,6 +96,10 @@ reasons! {
     Unauthenticated = "UNAUTHENTICATED", Unauthenticated;
     /// The key is not for this.
     PermissionDenied = "PERMISSION_DENIED", PermissionDenied;
+    /// Codes of digits are taken from terminals of shops only: there is none, it is not known, or its secret is wrong.
+    TerminalNotAuthenticated = "TERMINAL_NOT_AUTHENTICATED", Unauthenticated;
+    /// The terminal was wrong ten times within an hour; RetryInfo says when it may try again.
+    TerminalLocked = "TERMINAL_LOCKED", ResourceExhausted;
     /// There is no such method, path or page, or it does not take this verb.
     NoSuchCall = "NO_SUCH_CALL", Unimplemented;
 }
@@ -284,6 +288,12 @@ fn refused_by_domain(partition: u32, refusal: domain::Refusal, details: &mut Det
             details.retry_after(Duration::from_millis(50));
             Reason::Overloaded
         }
+        Of::NotAuthenticated => Reason::TerminalNotAuthenticated,
+        Of::Locked => {
+            details.metadata("locked_until_ms", refusal.until);
+            details.retry_after(Duration::from_millis(refusal.left_ms));
+            Reason::TerminalLocked
+        }
         Of::Collision | Of::Unspecified => Reason::DomainRefused,
     }
 }
@@ -451,6 +461,8 @@ mod tests {
                 "NOT_CONFIGURED",
                 "UNAUTHENTICATED",
                 "PERMISSION_DENIED",
+                "TERMINAL_NOT_AUTHENTICATED",
+                "TERMINAL_LOCKED",
                 "NO_SUCH_CALL",
             ]
         );
@@ -498,6 +510,12 @@ mod tests {
             (of_domain(domain::Refusal::version(7)), Code::Aborted, "VERSION_MISMATCH"),
             (of_domain(domain::Refusal::stale("link")), Code::FailedPrecondition, "STALE_LINK"),
             (of_domain(domain::Refusal::collision("code")), Code::FailedPrecondition, "DOMAIN_REFUSED"),
+            (of_domain(domain::Refusal::not_authenticated()), Code::Unauthenticated, "TERMINAL_NOT_AUTHENTICATED"),
+            (
+                of_domain(domain::Refusal::locked(Timestamp::MAX, Timestamp::MIN)),
+                Code::ResourceExhausted,
+                "TERMINAL_LOCKED",
+            ),
             (Error::PaymentNotReached { partition: 1 }, Code::Unavailable, "PAYMENT_NOT_REACHED"),
             (Error::NotConfigured { what: "gift.key_file" }, Code::FailedPrecondition, "NOT_CONFIGURED"),
             (Error::Unauthenticated { why: "x" }, Code::Unauthenticated, "UNAUTHENTICATED"),

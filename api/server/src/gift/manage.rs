@@ -200,7 +200,7 @@ impl Services {
     }
 
     /// The namespace and partition of a gift.
-    pub(super) fn place(&self, namespace: &str, gift: &str) -> Result<(String, &Partition), Error> {
+    pub(crate) fn place(&self, namespace: &str, gift: &str) -> Result<(String, &Partition), Error> {
         let mut v = Violations::new();
         let namespace = v.namespace("namespace", namespace.to_owned());
         gift_id(&mut v, gift);

@@ -16,7 +16,8 @@ use proto::gift::v1::gift_delivery_service_server::GiftDeliveryService;
 use proto::gift::v1::gift_service_server::GiftService;
 use tonic::{Request, Response, Status};
 
-pub(crate) use link::take_apart;
+pub(crate) use convert::shown_channel;
+pub(crate) use link::{code_hash, take_apart};
 pub use people::Directory;
 pub(crate) use people::{Contact, contact};
 pub(crate) use results::{business_of, needs_result};

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use domain::gift::{self, Draw, Gift, Party, State};
-use domain::gifticon::{self, Dice};
+use domain::gifticon::{self, Code, Dice};
 use domain::product::CodeForm;
 use domain::{Kind, Reason};
 use proto::gift::v1;
@@ -17,6 +17,7 @@ use crate::partition::Partition;
 use crate::product::not_found;
 use crate::routing;
 use crate::services::{Call, Services, route};
+use crate::shop::terminal;
 use crate::validate::Violations;
 use crate::vault::Vault;
 
@@ -121,19 +122,47 @@ impl Services {
         let vault = &self.gifts()?.vault;
         let mut v = Violations::new();
         let namespace = v.namespace("namespace", message.namespace.clone());
+        let message = v1::RedeemGiftRequest { namespace: namespace.clone(), ..message };
         let request = v.request_id("request_id", &message.request_id);
         v.require((1..=64).contains(&message.shop.chars().count()), "shop", || "expected 1 to 64 characters".into());
         let code = gifticon::parse(&message.code);
-        if let Err(error) = &code {
-            v.push("code", error.to_string());
-        }
+        let code = match code {
+            Ok(code) => code,
+            Err(error) => {
+                v.push("code", error.to_string());
+                v.finish(())?;
+                return Err(Error::Internal("a wrong code was not refused".into()));
+            }
+        };
+        let counted = terminal::check(&mut v, vault, &message, &code);
         v.finish(())?;
-        let Ok(code) = code else { return Err(Error::Internal("a wrong code was not refused".into())) };
+        let at_terminal = !message.terminal.is_empty();
+        if !at_terminal && code.form == CodeForm::Digits {
+            let partition = self.node.partition_of_slot(code.slot).number();
+            return Err(Error::Domain { partition, refusal: domain::Refusal::not_authenticated() });
+        }
+        match at_terminal && !counted {
+            true => self.redeem_at_terminal(message, &namespace, request, code, call).await,
+            false => self.redeem_code(message, &namespace, request, code, call).await,
+        }
+    }
+
+    /// Redeems, whoever asks.
+    pub(crate) async fn redeem_code(
+        &self,
+        message: v1::RedeemGiftRequest,
+        namespace: &str,
+        request: Bytes,
+        code: Code,
+        call: Call,
+    ) -> Result<v1::RedeemGiftResponse, Error> {
+        let vault = &self.gifts()?.vault;
         let partition = self.node.partition_of_slot(code.slot);
         route!(self, call, partition, message, GiftServiceClient::redeem_gift, {
-            let hash = link::code_hash(vault, &namespace, &code.text);
-            let command = Kind::Redeem(gift::Redeem { code: hash, request, shop: message.shop });
-            let reply = self.business(partition, &namespace, command).await?;
+            let hash = link::code_hash(vault, namespace, &code.text);
+            let (shop, terminal) = (message.shop, message.terminal);
+            let command = Kind::Redeem(gift::Redeem { code: hash, request, shop, terminal });
+            let reply = self.business(partition, namespace, command).await?;
             Ok(v1::RedeemGiftResponse {
                 receipt: Some(convert::receipt(partition.number(), &reply)),
                 replayed: reply.replayed,

@@ -3,17 +3,20 @@
 use bytes::Bytes;
 use domain::Kind;
 use domain::gift::{Found, ResolveSend, SendLater, SendUnknown, Sent};
+use domain::notification::Told;
 use domain::triggers::{self, Purpose};
 use prost::Message;
 use prost_types::Any;
 use proto::gift::v1;
+use proto::notification::v1 as notification;
 
 use super::convert::channel_of;
 use crate::business;
 
 /// Names of the messages that are results.
 const RESULTS: &str = "bosingak.payment.v1.PaymentOutcome, bosingak.payment.v1.RefundOutcome, bosingak.gift.v1.Sent, \
-                       bosingak.gift.v1.SendLater, bosingak.gift.v1.SendUnknown, bosingak.gift.v1.SendFound";
+                       bosingak.gift.v1.SendLater, bosingak.gift.v1.SendUnknown, bosingak.gift.v1.SendFound, \
+                       bosingak.notification.v1.Told";
 
 /// The command that a result of a trigger is. It has to be about the gift that the trigger is about.
 ///
@@ -22,10 +25,18 @@ const RESULTS: &str = "bosingak.payment.v1.PaymentOutcome, bosingak.payment.v1.R
 /// What was expected.
 pub(crate) fn business_of(trigger: &str, result: &Any) -> Result<Bytes, String> {
     let (subject, kind) = command_of(result)?;
-    match triggers::parse(trigger) {
-        Some(named) if named.gift == subject => Ok(business::encode(kind)),
-        Some(named) => Err(format!("expected a result about {:?}, got one about {subject:?}", named.gift)),
-        None => Err("expected no result: the trigger is not of a business service".to_owned()),
+    let Some(named) = triggers::parse(trigger) else {
+        return Err("expected no result: the trigger is not of a business service".to_owned());
+    };
+    if named.gift != subject {
+        return Err(format!("expected a result about {:?}, got one about {subject:?}", named.gift));
+    }
+    match kind {
+        Kind::Told(told) if named.purpose == Purpose::Notify => {
+            Ok(business::encode(Kind::Told(Told { number: named.number, ..told })))
+        }
+        Kind::Told(_) => Err("expected a result other than bosingak.notification.v1.Told, which is of news".to_owned()),
+        kind => Ok(business::encode(kind)),
     }
 }
 
@@ -79,6 +90,12 @@ fn command_of(result: &Any) -> Result<(String, Kind), String> {
             };
             (gift, Kind::ResolveSend(command))
         }
+        "bosingak.notification.v1.Told" => {
+            let notification::Told { gift, channel, provider_id, moot } = read(result)?;
+            // Which news it is about is in the name of its trigger.
+            let (channel, number) = (channel_of(channel).into(), 0);
+            (gift.clone(), Kind::Told(Told { gift, number, channel, provider_id, moot }))
+        }
         other => {
             return Err(format!("expected one of {RESULTS}, got {:?}", other.chars().take(64).collect::<String>()));
         }
@@ -99,7 +116,7 @@ mod tests {
     }
 
     fn trigger(gift: &str) -> String {
-        triggers::id(gift, triggers::Purpose::Send, 7)
+        triggers::id(gift, triggers::Purpose::Notify, 7)
     }
 
     #[test]
@@ -114,6 +131,18 @@ mod tests {
             assert!(business_of("mine", &result).is_err(), "{name}");
             assert!(business_of(&trigger("g"), &any(name, vec![0xff])).is_err(), "{name}");
         }
+    }
+
+    /// Red when what an executor says of one piece of news is kept of another, or taken as what came of sending.
+    #[test]
+    fn what_was_told_is_of_the_news_of_the_trigger() {
+        let told = notification::Told { gift: "g".into(), provider_id: "m".into(), ..Default::default() };
+        let result = any("bosingak.notification.v1.Told", told.encode_to_vec());
+        let body = business_of(&trigger("g"), &result).expect("a command");
+        let expected = Told { gift: "g".into(), number: 7, provider_id: "m".into(), ..Told::default() };
+        assert_eq!(domain::Command::decode(body).expect("read").kind, Some(Kind::Told(expected)));
+        let error = business_of(&triggers::id("g", Purpose::Send, 7), &result).expect_err("of another purpose");
+        assert!(error.contains("of news"), "{error}");
     }
 
     #[test]

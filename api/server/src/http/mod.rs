@@ -13,11 +13,13 @@ mod forecast;
 mod gifts;
 mod idempotency;
 mod json;
+mod notifications;
 mod page;
 mod payments;
 mod problem;
 mod products;
 mod scalars;
+mod shops;
 mod topics;
 mod triggers;
 mod views;
@@ -89,6 +91,8 @@ impl Api {
         (name = "triggers", description = "Pieces of work with a due time."),
         (name = "topics", description = "Handlers that triggers are for, and their limits."),
         (name = "dead letters", description = "Triggers that were given up."),
+        (name = "notifications", description = "What was told about gifts."),
+        (name = "shops", description = "Where gifts are used, and the terminals there."),
         (name = "forecast", description = "What is due when."),
         (name = "gifts", description = "Reserved, paid, sent at their moment, accepted, used; or given back."),
         (name = "products", description = "What can be given."),
@@ -110,6 +114,8 @@ fn calls() -> OpenApiRouter<Api> {
         .merge(gifts::routes())
         .merge(products::routes())
         .merge(payments::routes())
+        .merge(notifications::routes())
+        .merge(shops::routes())
         .merge(cluster::routes())
         .routes(routes!(list_problems))
         .routes(routes!(get_problem))

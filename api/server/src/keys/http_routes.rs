@@ -44,6 +44,15 @@ const ROUTES: &[(&str, &str, &str)] = &[
     ("POST", "/v1/namespaces/{namespace}/links/accept", "/bosingak.gift.v1.GiftService/AcceptGift"),
     ("POST", "/v1/namespaces/{namespace}/links/transfer", "/bosingak.gift.v1.GiftService/TransferGift"),
     ("POST", "/v1/namespaces/{namespace}/redeem", "/bosingak.gift.v1.GiftService/RedeemGift"),
+    ("GET", "/v1/namespaces/{namespace}/gifts/{id}/notifications", "/bosingak.notification.v1.NotificationService/ListNotifications"),
+    ("GET", "/v1/namespaces/{namespace}/notifications/{id}", "/bosingak.notification.v1.NotificationService/GetNotification"),
+    ("POST", "/v1/namespaces/{namespace}/notifications/{id}/retry", "/bosingak.notification.v1.NotificationService/RetryNotification"),
+    ("GET", "/v1/namespaces/{namespace}/shops", "/bosingak.shop.v1.ShopService/ListShops"),
+    ("GET", "/v1/namespaces/{namespace}/shops/{id}", "/bosingak.shop.v1.ShopService/GetShop"),
+    ("PUT", "/v1/namespaces/{namespace}/shops/{id}", "/bosingak.shop.v1.ShopService/PutShop"),
+    ("POST", "/v1/namespaces/{namespace}/shops/{id}/terminals", "/bosingak.shop.v1.ShopService/AddTerminal"),
+    ("POST", "/v1/namespaces/{namespace}/shops/{id}/terminals/{terminal}/revoke", "/bosingak.shop.v1.ShopService/RevokeTerminal"),
+    ("POST", "/v1/namespaces/{namespace}/shops/{id}/terminals/{terminal}/unlock", "/bosingak.shop.v1.ShopService/UnlockTerminal"),
 ];
 
 /// Whether anybody may read it.

@@ -81,6 +81,13 @@ const METHODS: &[Rows] = &[
         ("RedeemGift", &[Service, Shop]), ("ListAttention", OPERATORS_ONLY), ("ResolveGift", OPERATORS_ONLY),
     ]),
     ("bosingak.gift.v1.GiftDeliveryService", &[("BeginSend", EXECUTOR), ("GetLink", EXECUTOR)]),
+    ("bosingak.notification.v1.NotificationService", &[
+        ("ListNotifications", SERVICE), ("GetNotification", SERVICE), ("RetryNotification", SERVICE),
+    ]),
+    ("bosingak.shop.v1.ShopService", &[
+        ("PutShop", SERVICE), ("GetShop", READ), ("ListShops", READ), ("AddTerminal", SERVICE), ("RevokeTerminal", SERVICE),
+        ("UnlockTerminal", OPERATORS_ONLY),
+    ]),
     ("bosingak.payment.v1.PaymentService", &[("GetPayment", SERVICE), ("Reconcile", READ)]),
 ];
 

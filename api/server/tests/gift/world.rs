@@ -36,6 +36,10 @@ pub struct Script {
     pub news: BTreeMap<String, Vec<notification::News>>,
     /// Won that were given back, by gift.
     pub refunds: BTreeMap<String, u64>,
+    /// Terminals that operators were told about: shop and terminal.
+    pub locked: Vec<(String, String)>,
+    /// News that cannot be told: the provider's words. All others are told by their first channel.
+    pub untold: BTreeMap<notification::News, String>,
 }
 
 /// The cluster and its executors.
@@ -192,9 +196,11 @@ async fn play(mut work: Work, channel: Channel, script: Arc<Mutex<Script>>) {
         };
         let Some(v1::work_response::Message::Deliveries(found)) = message else { continue };
         for delivery in found.deliveries {
-            let result = done(&delivery, &channel, &script).await;
-            let success = v1::delivery_outcome::Outcome::Success(v1::Success { result });
-            work.report(vec![outcome(&delivery, success)]).await;
+            let came = match done(&delivery, &channel, &script).await {
+                Ok(result) => v1::delivery_outcome::Outcome::Success(v1::Success { result }),
+                Err(error) => v1::delivery_outcome::Outcome::Fail(v1::Failure { error, retry_after: None }),
+            };
+            work.report(vec![outcome(&delivery, came)]).await;
             let credit = v1::work_request::Message::Credit(v1::Credit { deliveries: 1 });
             if work.requests.send(crate::support::request(credit)).await.is_err() {
                 return;
@@ -203,7 +209,11 @@ async fn play(mut work: Work, channel: Channel, script: Arc<Mutex<Script>>) {
     }
 }
 
-async fn done(delivery: &v1::Delivery, channel: &Channel, script: &Mutex<Script>) -> Option<prost_types::Any> {
+async fn done(
+    delivery: &v1::Delivery,
+    channel: &Channel,
+    script: &Mutex<Script>,
+) -> Result<Option<prost_types::Any>, String> {
     let payload = &delivery.payload[..];
     match delivery.topic.as_str() {
         topic @ ("payment.confirm" | "payment.query") => {
@@ -216,7 +226,7 @@ async fn done(delivery: &v1::Delivery, channel: &Channel, script: &Mutex<Script>
             let (payment, method) = (work.payment, "카드".to_owned());
             let error = "REJECT_CARD_PAYMENT".to_owned();
             let outcome = payment::PaymentOutcome { payment, kind: kind.into(), captured_won, method, error };
-            Some(any("bosingak.payment.v1.PaymentOutcome", &outcome))
+            Ok(Some(any("bosingak.payment.v1.PaymentOutcome", &outcome)))
         }
         "payment.refund" => {
             let work = payment::RefundWork::decode(payload).expect("work");
@@ -224,7 +234,7 @@ async fn done(delivery: &v1::Delivery, channel: &Channel, script: &Mutex<Script>
             assert_eq!(before, None, "money goes back once");
             let kind = payment::refund_outcome::Kind::Done.into();
             let outcome = payment::RefundOutcome { payment: work.payment, kind, error: String::new() };
-            Some(any("bosingak.payment.v1.RefundOutcome", &outcome))
+            Ok(Some(any("bosingak.payment.v1.RefundOutcome", &outcome)))
         }
         "gift.send" => {
             let work = gift::SendWork::decode(payload).expect("work");
@@ -233,15 +243,22 @@ async fn done(delivery: &v1::Delivery, channel: &Channel, script: &Mutex<Script>
             let mut client = GiftDeliveryServiceClient::new(channel.clone());
             let turn = within(client.begin_send(request)).await.expect("a turn").into_inner();
             if turn.over {
-                return None;
+                return Ok(None);
             }
             script.lock().expect("not poisoned").links.entry(work.gift.clone()).or_default().push(turn.link);
             let provider_id = "message-1".to_owned();
             let sent = gift::Sent { gift: work.gift, round: work.round, channel: turn.channel, provider_id };
-            Some(any("bosingak.gift.v1.Sent", &sent))
+            Ok(Some(any("bosingak.gift.v1.Sent", &sent)))
         }
         _ => {
             let notice = notification::Notice::decode(payload).expect("news");
+            if notice.news() == notification::News::TerminalLocked {
+                script.lock().expect("not poisoned").locked.push((notice.shop, notice.terminal));
+                return Ok(None);
+            }
+            if let Some(error) = script.lock().expect("not poisoned").untold.get(&notice.news()) {
+                return Err(error.clone());
+            }
             if notice.news() == notification::News::Arrived {
                 let request = gift::GetLinkRequest { gift_id: notice.gift.clone(), ..Default::default() };
                 let mut client = GiftDeliveryServiceClient::new(channel.clone());
@@ -249,7 +266,10 @@ async fn done(delivery: &v1::Delivery, channel: &Channel, script: &Mutex<Script>
                 script.lock().expect("not poisoned").links.entry(notice.gift.clone()).or_default().push(link);
             }
             script.lock().expect("not poisoned").news.entry(notice.gift.clone()).or_default().push(notice.news());
-            None
+            let provider_id = format!("message-of-{}", notice.news().as_str_name());
+            let channel = notice.channels.first().copied().unwrap_or_default();
+            let told = notification::Told { gift: notice.gift, channel, provider_id, moot: false };
+            Ok(Some(any("bosingak.notification.v1.Told", &told)))
         }
     }
 }

@@ -182,6 +182,10 @@ pub(super) struct RedeemCode {
     /// Of the shop; 1 to 64 characters. Required.
     #[schema(example = "종로점", required)]
     shop: String,
+    /// A terminal of the shop, `shop` being its id then. Required for codes of digits; checked for others when it is given.
+    terminal: String,
+    /// What was answered when the terminal was added.
+    terminal_secret: String,
 }
 
 /// A code was taken.
@@ -223,7 +227,9 @@ pub(super) async fn redeem(
     Json(body): Json<RedeemCode>,
 ) -> Result<Answer<RedeemedGift>, Problem> {
     let request_id = key.request_id()?;
-    let message = v1::RedeemGiftRequest { namespace, code: body.code, shop: body.shop, request_id };
+    let RedeemCode { code, shop, terminal, terminal_secret } = body;
+    let message =
+        v1::RedeemGiftRequest { namespace, code, shop, request_id, terminal, terminal_secret, ..Default::default() };
     let call = async |message, call| api.services.redeem_gift(message, call).await;
     let answer = api.call("RedeemGift", deadline, message, call).await?;
     Ok(Answer(RedeemedGift {
