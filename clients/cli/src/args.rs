@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
-use crate::{api_key, clock, cluster, dead_letter, duration, executor, forecast, output::Format, top, topic, trigger};
+use crate::{
+    api_key, clock, cluster, dead_letter, duration, executor, forecast, gift, output::Format, payment, product, top, topic,
+    trigger,
+};
 
 /// Schedules triggers and looks after the cluster that fires them.
 ///
@@ -72,6 +75,15 @@ pub enum Command {
     /// Processes that do the work.
     #[command(subcommand, visible_alias = "executors")]
     Executor(Box<executor::Verb>),
+    /// What can be given as a gift.
+    #[command(subcommand, visible_alias = "products")]
+    Product(product::Verb),
+    /// Gifts, from the wish to the shop.
+    #[command(subcommand, visible_alias = "gifts")]
+    Gift(Box<gift::Verb>),
+    /// What was paid for gifts, and where the money is.
+    #[command(subcommand, visible_alias = "payments")]
+    Payment(payment::Verb),
     /// The virtual clock of a development server.
     #[command(subcommand)]
     Clock(clock::Verb),

@@ -28,7 +28,7 @@ pub async fn run(context: &mut Context, verb: Verb) -> Result<u8, Failure> {
     let target = match (by, &to) {
         (Some(by), _) => Some(advance_clock_request::Target::By(duration::proto(by))),
         (None, Some(to)) => {
-            let moment = when::rfc3339(to)?
+            let moment = when::moment("--to", to)?
                 .ok_or_else(|| Failure::usage("--to", format!("{to:?} is no moment"), "2027-02-13T15:00:00Z"))?;
             Some(advance_clock_request::Target::To(moment))
         }

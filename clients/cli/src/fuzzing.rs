@@ -26,11 +26,14 @@ fn a_length(input: &[u8]) -> bool {
 }
 
 fn a_moment(input: &[u8]) -> bool {
+    // A gift's, whose zone may be left out, is read wherever a trigger's is.
+    let gift = text(input).is_some_and(|text| due::moment_or_local("--at", text).is_ok());
+    assert!(gift || text(input).is_none_or(|text| due::at(text).is_err()), "what is a time is one for gifts too");
     let Some(Ok(when)) = text(input).map(due::at) else { return false };
     match when {
         when::When::At(at) => {
             let shown = moment::show(Some(at));
-            assert_eq!(due::rfc3339(&shown).ok().flatten(), Some(at), "{shown} is the same moment");
+            assert_eq!(due::moment("--at", &shown).ok().flatten(), Some(at), "{shown} is the same moment");
         }
         when::When::Local(local) => assert!(!local.time_zone.is_empty(), "a local time has a zone"),
         when::When::After(_) => panic!("--at is no length of time"),

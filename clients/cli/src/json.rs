@@ -22,6 +22,9 @@ pub trait Named: Message {
 
 mod modules {
     pub use proto::admin::v1 as admin;
+    pub use proto::gift::v1 as gift;
+    pub use proto::payment::v1 as payment;
+    pub use proto::product::v1 as product;
     pub use proto::v1;
 }
 
@@ -37,6 +40,10 @@ all_named!("bosingak.v1", v1: Trigger Receipt ScheduleRequest ScheduleResponse C
     RunNowResponse WatchResponse ForecastResponse Topic RequeueDeadLetterResponse DropDeadLetterResponse Delivery);
 all_named!("bosingak.admin.v1", admin: StatusResponse TransferLeaderResponse AddNodeResponse RemoveNodeResponse
     DrainNodeResponse AcceptClockResponse AdvanceClockResponse ExecutorStatus LateTrigger);
+all_named!("bosingak.product.v1", product: Product);
+all_named!("bosingak.gift.v1", gift: Gift ReserveResponse EditGiftResponse CancelGiftResponse OpenGiftResponse
+    RedeemGiftResponse);
+all_named!("bosingak.payment.v1", payment: Payment ReconcileResponse);
 
 /// A message as JSON. Fields at their default are there too, so that scripts need not guess; a payload that is text is
 /// also there as text.

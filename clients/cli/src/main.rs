@@ -13,9 +13,13 @@ mod failure;
 mod forecast;
 #[cfg(test)]
 mod fuzzing;
+mod gift;
 mod json;
 mod moment;
+mod money;
 mod output;
+mod payment;
+mod product;
 mod table;
 mod top;
 mod topic;
@@ -93,6 +97,9 @@ async fn run(args: Args) -> Result<u8, Failure> {
                 Command::Forecast(options) => forecast::run(&mut context, options).await?,
                 Command::Cluster(verb) => cluster::run(&mut context, verb).await?,
                 Command::Executor(verb) => executor::run(&mut context, *verb).await?,
+                Command::Product(verb) => product::run(&mut context, verb).await?,
+                Command::Gift(verb) => gift::run(&mut context, *verb).await?,
+                Command::Payment(verb) => payment::run(&mut context, verb).await?,
                 Command::Clock(verb) => clock::run(&mut context, verb).await?,
                 Command::ApiKey(_) | Command::Completion { .. } | Command::Version | Command::Top(_) => 0,
             };

@@ -76,12 +76,25 @@ impl WhenOptions {
 
 /// Reads a moment or a local time. Whether a zone exists is the server's to say.
 pub fn at(text: &str) -> Result<when::When, Failure> {
+    let when = moment_or_local("--at", text)?;
+    if let when::When::Local(local) = &when
+        && local.time_zone.is_empty()
+    {
+        let date_time = &local.date_time;
+        let hint = format!("--at \"{date_time} Asia/Seoul\" or --at {date_time}Z for UTC");
+        return Err(Failure::usage("--at", format!("{:?} names no time zone", text.trim()), hint));
+    }
+    Ok(when)
+}
+
+/// Reads what `argument` was given: a moment, or a local time whose zone may be left out.
+pub fn moment_or_local(argument: &str, text: &str) -> Result<when::When, Failure> {
     let text = text.trim();
-    if let Some(moment) = rfc3339(text)? {
+    if let Some(moment) = moment(argument, text)? {
         return Ok(when::When::At(moment));
     }
     let refuse =
-        |message: String| Failure::usage("--at", message, "\"2027-02-14T00:00 Asia/Seoul\" or 2027-02-13T15:00:00Z");
+        |message: String| Failure::usage(argument, message, "\"2027-02-14T00:00 Asia/Seoul\" or 2027-02-13T15:00:00Z");
     // "2027-02-14T00:00[Asia/Seoul]" is RFC 9557 without an offset.
     let bracketed = text.strip_suffix(']').and_then(|text| text.split_once('['));
     let (date_time, zone) = match bracketed {
@@ -94,22 +107,18 @@ pub fn at(text: &str) -> Result<when::When, Failure> {
     };
     let date_time = civil_text(date_time.trim())
         .ok_or_else(|| refuse(format!("{text:?} is neither a moment nor a local time with its zone")))?;
-    if zone.is_empty() {
-        let hint = format!("--at \"{date_time} Asia/Seoul\" or --at {date_time}Z for UTC");
-        return Err(Failure::usage("--at", format!("{text:?} names no time zone"), hint));
-    }
     Ok(when::When::Local(LocalTime { date_time, time_zone: zone.to_owned(), ..LocalTime::default() }))
 }
 
-/// A moment with an offset; `None` when it is something else.
-pub fn rfc3339(text: &str) -> Result<Option<Timestamp>, Failure> {
+/// A moment with an offset; `None` when it is something else. What is wrong is said of `argument`.
+pub fn moment(argument: &str, text: &str) -> Result<Option<Timestamp>, Failure> {
     let Ok(moment) = text.parse::<jiff::Timestamp>() else {
         return Ok(None);
     };
     let nanos = moment.as_nanosecond();
     if nanos % 1_000_000 != 0 {
         let hint = format!("{moment:.3}");
-        return Err(Failure::usage("--at", format!("{text:?} is finer than a millisecond"), hint));
+        return Err(Failure::usage(argument, format!("{text:?} is finer than a millisecond"), hint));
     }
     let seconds = i64::try_from(nanos.div_euclid(1_000_000_000));
     let rest = i32::try_from(nanos.rem_euclid(1_000_000_000));

@@ -47,6 +47,20 @@ fn fed(args: &[&str], stdin: &str) -> Output {
     child.wait_with_output().expect("it ends")
 }
 
+const RESERVE: &[&str] = &[
+    "gift-1",
+    "--product",
+    "coffee",
+    "--sender",
+    "kim",
+    "--to-phone",
+    "010-1",
+    "--at",
+    "2027-02-14",
+    "--payment-key",
+    "k",
+];
+
 /// Arguments of a call of every command, its exit code, and a pointer that must be in its JSON.
 const COMMANDS: &[(&str, &[&str], i32, &str)] = &[
     ("trigger schedule", &["--topic", "gift", "--id", "x", "--in", "5m", "--payload", "hi"], 0, "/receipt/logIndex"),
@@ -78,6 +92,21 @@ const COMMANDS: &[(&str, &[&str], i32, &str)] = &[
     ("executor list", &[], 0, "/executors/0/topics/0"),
     ("executor run", &["--topic", "gift", "--exec", "cat >/dev/null", "--count", "1"], 0, "/accepted"),
     ("top", &["--interval", "100ms", "--count", "1"], 0, "/partitions/0/leader"),
+    ("product put", &["coffee", "--brand", "B", "--name", "N", "--price", "4500"], 0, "/version"),
+    ("product get", &["coffee"], 0, "/priceWon"),
+    ("product list", &[], 0, "/products/1/id"),
+    ("gift reserve", RESERVE, 0, "/payment/capturedWon"),
+    ("gift get", &["gift-1"], 0, "/events/0/what"),
+    ("gift list", &["--sender", "kim"], 0, "/gifts/1/id"),
+    ("gift edit", &["gift-1", "--message", "hi"], 0, "/receipt/logIndex"),
+    ("gift cancel", &["gift-1"], 0, "/receipt/logIndex"),
+    ("gift watch", &["gift-1", "--count", "1"], 0, "/state"),
+    ("gift open", &["http://127.0.0.1:7300/g/AbC"], 0, "/code"),
+    ("gift redeem", &["ABCD", "--shop", "종로점"], 0, "/gift/product/priceWon"),
+    ("gift attention", &[], 0, "/gifts/0/trouble"),
+    ("gift resolve", &["gift-1", "--not-sent", "--operator", "lee", "--yes"], 0, "/state"),
+    ("payment get", &["gift-1"], 0, "/refund"),
+    ("payment reconcile", &["--days"], 0, "/days/0/change/capturedWon"),
     ("clock advance", &["30d"], 0, "/fired"),
     ("version", &[], 0, "/version"),
 ];
@@ -151,6 +180,20 @@ fn no_command_is_left_out() {
     assert_eq!(found, listed);
 }
 
+/// Red when a script that pays for gifts goes on after one was declined, or after books that do not add up.
+#[test]
+fn what_went_wrong_with_money_is_no_success() {
+    let declined: Vec<&str> = ["gift", "reserve", "declined"].into_iter().chain(RESERVE[1..].iter().copied()).collect();
+    let output = run(&declined);
+    assert_eq!(output.status.code(), Some(4), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).contains("REJECT_CARD_PAYMENT"));
+    let output = run(&["payment", "reconcile", "--as-of", "2027-02-13T15:00:00Z"]);
+    assert_eq!(output.status.code(), Some(5), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).contains("does not add up: 100 won"), "{}", text(&output.stdout));
+    let passed_on = run(&["gift", "open", "old"]);
+    assert!(text(&passed_on.stdout).contains("passed on"), "{}", text(&passed_on.stdout));
+}
+
 #[test]
 fn exit_codes_tell_what_kind_of_failure_it_was() {
     for (args, code, said) in [
@@ -170,6 +213,14 @@ fn exit_codes_tell_what_kind_of_failure_it_was() {
         (&["trigger", "schedule", "--topic", "t", "--at", "2027-02-14T00:00"], 2, "names no time zone"),
         (&["trigger", "schedule", "--topic", "t", "--in", "5"], 2, "no length of time"),
         (&["dead-letter", "drop", "x"], 2, "try: the same with --yes"),
+        (&["gift", "get", "missing"], 3, "refused"),
+        (&["gift", "cancel", "moved"], 4, "VERSION_MISMATCH"),
+        (&["gift", "edit", "gift-1"], 2, "say what is to be another"),
+        (&["gift", "edit", "gift-1", "--at", "tomorrow"], 2, "--at: "),
+        (&["gift", "open", "/"], 2, "LINK: expected a link"),
+        (&["gift", "resolve", "gift-1", "--operator", "lee", "--yes"], 2, "--sent"),
+        (&["gift", "resolve", "gift-1", "--sent", "--operator", "lee"], 2, "try: the same with --yes"),
+        (&["payment", "reconcile", "--as-of", "yesterday"], 2, "--as-of: "),
         (&["executor", "run", "--topic", "t"], 2, "say what to do"),
         (&["executor", "run", "--topic", "t", "--http", "https://x"], 2, "only http://"),
         (

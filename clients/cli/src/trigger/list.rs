@@ -89,7 +89,7 @@ impl Filter {
     pub fn to_proto(&self) -> Result<TriggerFilter, Failure> {
         let moment = |flag: &str, text: &Option<String>| match text {
             None => Ok(None),
-            Some(text) => when::rfc3339(text)?
+            Some(text) => when::moment(flag, text)?
                 .map(Some)
                 .ok_or_else(|| Failure::usage(flag, format!("{text:?} is no moment"), "2027-02-13T15:00:00Z")),
         };

@@ -1,5 +1,7 @@
 //! A server in this process that knows one of everything, on a port of its own.
 
+mod gifts;
+
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -9,6 +11,9 @@ use futures::{Stream, StreamExt};
 use prost_types::Timestamp;
 use proto::admin::v1::cluster_service_server::{ClusterService, ClusterServiceServer};
 use proto::admin::v1::*;
+use proto::gift::v1::gift_service_server::GiftServiceServer;
+use proto::payment::v1::payment_service_server::PaymentServiceServer;
+use proto::product::v1::product_service_server::ProductServiceServer;
 use proto::v1::dead_letter_service_server::{DeadLetterService, DeadLetterServiceServer};
 use proto::v1::executor_service_server::{ExecutorService, ExecutorServiceServer};
 use proto::v1::scheduler_service_server::{SchedulerService, SchedulerServiceServer};
@@ -34,6 +39,9 @@ pub fn start() -> (SocketAddr, tokio::runtime::Runtime) {
             .add_service(ExecutorServiceServer::new(fake.clone()))
             .add_service(TopicServiceServer::new(fake.clone()))
             .add_service(DeadLetterServiceServer::new(fake.clone()))
+            .add_service(GiftServiceServer::new(fake.clone()))
+            .add_service(ProductServiceServer::new(fake.clone()))
+            .add_service(PaymentServiceServer::new(fake.clone()))
             .add_service(ClusterServiceServer::new(fake))
             .serve_with_incoming(TcpListenerStream::new(listener))
             .await
