@@ -6,8 +6,8 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 
 use crate::{
-    api_key, clock, cluster, dead_letter, duration, executor, forecast, gift, output::Format, payment, product, top, topic,
-    trigger,
+    api_key, clock, cluster, dead_letter, duration, executor, forecast, gift, output::Format, payment, product, top,
+    topic, trigger,
 };
 
 /// Schedules triggers and looks after the cluster that fires them.

@@ -152,7 +152,14 @@ impl GiftService for Fake {
     async fn open_gift(&self, request: Request<OpenGiftRequest>) -> Answer<OpenGiftResponse> {
         let passed_on = request.into_inner().token == "old";
         let code = if passed_on { "" } else { "ABCD" }.to_owned();
-        ok(OpenGiftResponse { gift: gift("gift-1", GiftState::Accepted), passed_on, code, nonce: String::new() })
+        ok(OpenGiftResponse {
+            gift: gift("gift-1", GiftState::Accepted),
+            passed_on,
+            code,
+            nonce: String::new(),
+            now: None,
+            used_at: None,
+        })
     }
 
     async fn accept_gift(&self, _: Request<AcceptGiftRequest>) -> Answer<AcceptGiftResponse> {
