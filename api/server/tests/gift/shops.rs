@@ -202,7 +202,7 @@ async fn guessing_in_parallel_ends_at_ten() {
     .await;
     assert_eq!(alerted, ("jongno".to_owned(), "till-1".to_owned()));
     is(world.refused(redeem(&code, &secret)).await, LOCKED);
-    let letters = world.accepted("h", false).await;
+    let letters = domain::gifticon::code(domain::product::CodeForm::Base32, 7, domain::gifticon::Dice(1));
     is(world.refused(redeem(&letters, &secret)).await, LOCKED);
 
     world.advance(HOUR).await;
