@@ -115,10 +115,17 @@ fn moment(gift: &About<'_>, end: &FinalGift, wrong: &mut Vec<String>) {
         Request::Edit { send_at_ms } => send_at_ms,
         _ => None,
     };
-    let newest =
-        done(gift).filter_map(|(call, answer)| Some((answer.log_index, asked(call)?))).max_by_key(|(index, _)| *index);
+    // A repetition names the entry of the repetition: what it repeats was done at some time before.
+    let newest = done(gift)
+        .filter(|(_, answer)| !answer.replayed)
+        .filter_map(|(call, answer)| Some((answer.log_index, asked(call)?)))
+        .max_by_key(|(index, _)| *index);
     let Some((_, newest)) = newest.filter(|_| end.state != State::Absent) else { return };
-    let unknown = gift.calls.iter().filter(|call| matches!(call.outcome, Outcome::Unknown { .. }));
+    let unknown = gift.calls.iter().filter(|call| match &call.outcome {
+        Outcome::Unknown { .. } => true,
+        Outcome::Done(answer) => answer.replayed,
+        Outcome::Refused { .. } | Outcome::Failed { .. } => false,
+    });
     let may_be = unknown.filter_map(|call| asked(call)).any(|send_at_ms| send_at_ms == end.send_at_ms);
     if newest != end.send_at_ms && !may_be {
         wrong.push(format!("it was to be sent at {newest}, and at the end at {}", end.send_at_ms));

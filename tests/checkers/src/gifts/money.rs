@@ -43,7 +43,11 @@ fn wrong(gift: &About<'_>) -> Vec<String> {
         return wrong;
     }
     if end.captured_won != captured && (end.state != State::Absent || captured != refunded) {
-        wrong.push(format!("the provider captured {captured} won, the books say {}", end.captured_won));
+        wrong.push(format!(
+            "it is {}, the provider captured {captured} won, the books say {}",
+            end.state.name(),
+            end.captured_won
+        ));
     }
     let expected = if end.state == State::Refunded { captured } else { 0 };
     let on_its_way = matches!(end.state, State::Cancelled | State::Expired | State::Failed | State::Absent);
