@@ -78,6 +78,12 @@ impl Delivery {
         self.facts.attempt
     }
 
+    /// Whether nobody was handed it before, for certain. `false` says nothing: a new leader delivers again what the one before it may
+    /// have delivered, with the same attempt number.
+    pub fn is_first(&self) -> bool {
+        self.facts.first
+    }
+
     /// Partition it lives in.
     pub fn partition(&self) -> u32 {
         self.facts.partition

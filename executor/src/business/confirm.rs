@@ -18,7 +18,7 @@ use super::result::{self, Report};
 /// | captured, all or another amount, for this order | `CAPTURED` with what was captured: the domain gives back what is wrong |
 /// | captured for another order | `UNKNOWN`: money moved that nobody asked for, which queries do not mend and a human has to see |
 /// | declined | `DECLINED` |
-/// | nobody was there | `NOT_REACHED` at the first attempt, else `UNKNOWN` |
+/// | nobody was there | `NOT_REACHED` when nobody was handed the trigger before, else `UNKNOWN` |
 /// | busy | nothing: the trigger is retried when the provider wants to be asked again |
 /// | no answer, or one without sense | `UNKNOWN`: `payment.query` asks from then on |
 #[derive(Clone)]
@@ -44,7 +44,7 @@ impl ConfirmPayment {
             idempotency_key: format!("{}/{}", work.idempotency_key, delivery.attempt()),
         };
         let said = provider.confirm(request).await;
-        Ok(judge(work.payment, delivery.attempt(), said))
+        Ok(judge(work.payment, delivery.is_first(), said))
     }
 }
 
@@ -55,7 +55,7 @@ impl Handler for ConfirmPayment {
     }
 }
 
-fn judge(payment: String, attempt: u32, said: ConfirmOutcome) -> Outcome {
+fn judge(payment: String, is_first: bool, said: ConfirmOutcome) -> Outcome {
     let (kind, error) = match said {
         ConfirmOutcome::Done(captured) => return self::captured(payment, captured),
         ConfirmOutcome::Mismatch(mismatch) if mismatch.is_ours() => return self::captured(payment, mismatch.captured),
@@ -66,9 +66,9 @@ fn judge(payment: String, attempt: u32, said: ConfirmOutcome) -> Outcome {
         }
         ConfirmOutcome::Declined { code, message } => (Kind::Declined, payments::words(&code, &message)),
         ConfirmOutcome::Later { after, error } => return payments::later(after, error),
-        // Nobody was there this time. An executor that died over an earlier attempt may have found somebody, and the money may be
-        // taken: what is reported as not reached leaves nothing behind that would ever ask.
-        ConfirmOutcome::NotReached { error } if attempt > 1 => (Kind::Unknown, error),
+        // Nobody was there this time. An executor that had it before, in an earlier attempt or from an earlier leader, may have found
+        // somebody, and the money may be taken: what is reported as not reached leaves nothing behind that would ever ask.
+        ConfirmOutcome::NotReached { error } if !is_first => (Kind::Unknown, error),
         ConfirmOutcome::NotReached { error } => (Kind::NotReached, error),
         ConfirmOutcome::Unknown { error } => (Kind::Unknown, error),
     };

@@ -125,6 +125,10 @@ async fn nobody_there_is_not_reached_only_the_first_time() {
     world.switch(Switch::new(NAME, Mode::Refuse)).await;
     assert_eq!(kind(&world.confirm(&work, 1).await), Kind::NotReached);
     assert_eq!(kind(&world.confirm(&work, 2).await), Kind::Unknown);
+    // A new leader delivers again what the one before it may have delivered, and its attempt is the first all the same.
+    let again = ConfirmPayment::new(world.services.payments.clone());
+    let outcome = again.handle(delivery_by("payment.confirm", &work, 1, false)).await;
+    assert_eq!(kind(&outcome), Kind::Unknown);
     world.fakes.switches().reset(NAME).await.expect("a switch");
     assert_eq!(kind(&world.confirm(&work, 3).await), Kind::Captured);
     world.close().await;

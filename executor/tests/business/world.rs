@@ -125,8 +125,13 @@ pub async fn until(what: &str, mut condition: impl FnMut() -> bool) {
     tokio::time::timeout(Duration::from_secs(60), met).await.expect(what);
 }
 
-/// A delivery of this work.
+/// A delivery of this work, by the leader under which it was scheduled.
 pub fn delivery(topic: &str, work: &impl Message, attempt: u32) -> Delivery {
+    delivery_by(topic, work, attempt, attempt == 1)
+}
+
+/// One of which it is known that nobody had it before, or not.
+pub fn delivery_by(topic: &str, work: &impl Message, attempt: u32, first: bool) -> Delivery {
     let now: prost_types::Timestamp = SystemTime::now().into();
     Delivery::from_proto(proto::v1::Delivery {
         namespace: "default".into(),
@@ -135,6 +140,7 @@ pub fn delivery(topic: &str, work: &impl Message, attempt: u32) -> Delivery {
         payload: work.encode_to_vec().into(),
         generation: 7,
         attempt,
+        first,
         due: Some(now),
         fired: Some(now),
         lease: Some(prost_types::Duration { seconds: 30, nanos: 0 }),

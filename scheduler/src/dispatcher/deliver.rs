@@ -223,7 +223,9 @@ impl Dispatcher {
                     }
                     open.outbox_bytes += row.value.len();
                     let (lane, lease) = (topic.lanes[place].id, topic.lease());
-                    open.outbox.push(Delivery { topic: topic.info.clone(), lane, row, token, lease, waited });
+                    // A term hands out an attempt once; one before may have handed out what was there by then.
+                    let first = row.attempt == 1 && row.position.generation.index() >= self.term.first_index;
+                    open.outbox.push(Delivery { topic: topic.info.clone(), lane, row, token, lease, waited, first });
                     if open.outbox.len() >= self.config.batch_rows_max
                         || open.outbox_bytes >= self.config.batch_bytes_max
                     {

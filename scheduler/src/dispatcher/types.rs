@@ -319,6 +319,8 @@ pub struct Delivery {
     pub lease: Delay,
     /// What its lane last waited for before this; `None` when it went at once.
     pub waited: Option<Cause>,
+    /// Nobody was handed it before, for certain: it is the first attempt, and was made in this term.
+    pub first: bool,
 }
 
 /// Why rows wait that could be delivered otherwise.

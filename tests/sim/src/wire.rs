@@ -34,7 +34,7 @@ fn token_of(token: Option<v1::FencingToken>) -> Token {
 /// Work, as an executor gets it.
 #[must_use]
 pub fn delivery(delivery: Delivery) -> v1::Delivery {
-    let Delivery { topic, row, token: fencing, lease, .. } = delivery;
+    let Delivery { topic, row, token: fencing, lease, first, .. } = delivery;
     let record = Trigger::decode(row.value).unwrap_or_default();
     let due = record.progress.as_ref().map_or(row.position.due, |progress| Timestamp::from_millis(progress.due));
     let shard_key = if record.shard_key.is_empty() { row.id.to_string() } else { record.shard_key };
@@ -54,6 +54,7 @@ pub fn delivery(delivery: Delivery) -> v1::Delivery {
         token: Some(token(fencing)),
         lease: Some(prost_types::Duration { seconds: (ms / 1_000) as i64, nanos: (ms % 1_000) as i32 * 1_000_000 }),
         partition: 0,
+        first,
     }
 }
 

@@ -21,7 +21,7 @@ pub fn deliveries(partition: u32, deliveries: Vec<Delivery>) -> Vec<v1::Delivery
 }
 
 fn delivery(partition: u32, delivery: Delivery) -> v1::Delivery {
-    let Delivery { topic, row, token: fencing, lease, .. } = delivery;
+    let Delivery { topic, row, token: fencing, lease, first, .. } = delivery;
     // The row was read and decoded before; one that is no record any more has no content to give.
     let record = Trigger::decode(row.value).unwrap_or_default();
     let due = record.progress.as_ref().map_or(row.position.due, |progress| Timestamp::from_millis(progress.due));
@@ -41,6 +41,7 @@ fn delivery(partition: u32, delivery: Delivery) -> v1::Delivery {
         token: Some(token(fencing)),
         lease: Some(delay(lease)),
         partition,
+        first,
     }
 }
 
