@@ -2,7 +2,8 @@
 //!
 //! A checker is believed once it has found something. So the mistakes that such a system is known to make can be switched
 //! on, one at a time, at run time, in builds with the feature `planted-bugs`. Without it [`is`] is `false` for the
-//! compiler, and nothing of this is left. Some sites are here in the core, the others in the simulation around it.
+//! compiler, and nothing of this is left. Some sites are here in the core, some in the business domains,
+//! the others in the simulation around them.
 
 use crate::time::Timestamp;
 
@@ -57,11 +58,19 @@ pub enum Bug {
     TrustsAfterHandOver,
     /// A leader's lease is as long as openraft thinks, which takes one answer for an answer to several requests.
     LeaseByOpenraft,
+    /// Every turn to send a gift draws another code and link.
+    DrawsEveryTurn,
+    /// A gift that is passed on keeps the code its earlier holder has seen.
+    KeepsOldCode,
+    /// An executor says that a provider was not reached when it was, and gave no answer.
+    TakesSilenceForAbsence,
+    /// An executor that is told that a message may be on its way sends it without looking.
+    SendsAgainUnseen,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Bug; 24] = [
+    pub const ALL: [Bug; 28] = [
         Bug::AcknowledgesBeforeSync,
         Bug::CommitsAlone,
         Bug::SnapshotForgetsIds,
@@ -86,6 +95,10 @@ impl Bug {
         Bug::VoteNotSynced,
         Bug::TrustsAfterHandOver,
         Bug::LeaseByOpenraft,
+        Bug::DrawsEveryTurn,
+        Bug::KeepsOldCode,
+        Bug::TakesSilenceForAbsence,
+        Bug::SendsAgainUnseen,
     ];
 }
 

@@ -8,6 +8,7 @@ use scheduler::read;
 use scheduler::reply::Outcome as Standing;
 
 use crate::caller;
+use crate::gifts;
 use crate::swarm::NODES;
 use crate::wire;
 use crate::world::World;
@@ -72,6 +73,7 @@ pub fn judge(world: &mut World) -> Vec<(String, String)> {
     all.extend(attempts::check(&world.counted));
     all.extend(effects::check(&world.history, &world.ledger));
     found.extend(all.into_iter().map(|one| (one.promise.to_owned(), format!("{}: {}", one.trigger, one.detail))));
+    found.extend(gifts::judge::judge(world, leader));
     world.coverage.undecided += verdict.checked.undecided as u64;
     world.coverage.searched += verdict.checked.searched as u64;
     found

@@ -28,10 +28,13 @@ const ACCOUNTED: &str = "everything due is accounted for";
 const REPLICAS: &str = "replicas are identical";
 const DONE: &str = "completed means done";
 const SEARCH: &str = "linearizable by search";
+const ISSUED: &str = checkers::gifts::PROMISES[2];
+const SENT: &str = checkers::gifts::PROMISES[3];
+const MONEY: &str = checkers::gifts::PROMISES[4];
 const CORE: &str = "core";
 
 /// Every mistake there is, and where it is looked for; some in both simulations.
-pub const PLANTED: [Planted; 27] = [
+pub const PLANTED: [Planted; 31] = [
     ideal(Bug::AcknowledgesBeforeSync, "acknowledges-before-sync", &[LOST, REPLICAS], 100),
     ideal(Bug::CommitsAlone, "commits-alone", &[LOST, REPLICAS], 1),
     ideal(Bug::SnapshotForgetsIds, "snapshot-forgets-ids", &[REPLICAS], 1),
@@ -51,6 +54,10 @@ pub const PLANTED: [Planted; 27] = [
     ideal(Bug::ForgetsRetryLane, "forgets-retry-lane", &[ACCOUNTED], 1),
     ideal(Bug::GatesOnBuild, "gates-on-build", &[REPLICAS], 1),
     ideal(Bug::WritesOwnLevel, "writes-own-level", &[CORE], 1),
+    ideal(Bug::DrawsEveryTurn, "draws-every-turn", &[ISSUED], 1),
+    ideal(Bug::KeepsOldCode, "keeps-old-code", &[ISSUED], 1),
+    ideal(Bug::TakesSilenceForAbsence, "takes-silence-for-absence", &[MONEY], 1),
+    ideal(Bug::SendsAgainUnseen, "sends-again-unseen", &[SENT], 1),
     openraft(Bug::LeaderRestore, "leader-restore", &[CORE, LOST, REPLICAS], 1),
     openraft(Bug::FlushReportedEarly, "flush-reported-early", &[CORE], 1),
     openraft(Bug::VoteNotSynced, "vote-not-synced", &[CORE], 1),

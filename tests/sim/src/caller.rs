@@ -1,6 +1,7 @@
 //! A caller: sequential calls, tried again by the client's own rules, and recorded with what came of them.
 
 use bytes::Bytes;
+use checkers::gifts::history as gifts;
 use checkers::history::{Answer, Decided, Event as Recorded, Key, Operation, Outcome, Refusal, Request, State};
 use client::leaders::Leaders;
 use client::retry::{Attempts, Next, Policy, Target};
@@ -15,7 +16,7 @@ use crate::digest;
 use crate::events::{MS, Micros, SECOND};
 use crate::rng::Rng;
 use crate::swarm::NODES;
-use crate::world::{Ask, Call, CallerEvent, Event, Said, World, duration, endpoint, micros, node_at};
+use crate::world::{About, Ask, Call, CallerEvent, Event, Said, World, duration, endpoint, micros, node_at};
 
 /// Tenant of everything.
 const NAMESPACE: &str = "default";
@@ -29,8 +30,8 @@ struct Current {
     attempt: u32,
     attempts: Attempts,
     ask: Ask,
-    /// What the history calls it; `None` for what is no part of it.
-    recorded: Option<(Key, Request)>,
+    /// What a record calls it, or whose work it is.
+    about: About,
     invoked_us: i64,
     endpoint: String,
     /// Where the next try must go.
@@ -132,12 +133,16 @@ impl World {
         if self.quiet {
             return;
         }
+        if let Some((ask, about)) = self.invent_gift(number) {
+            return self.begin_call(number, ask, about);
+        }
         let (ask, recorded) = self.invent(number);
-        self.begin_call(number, ask, recorded);
+        let about = recorded.map_or(About::Nothing, |(key, request)| About::Trigger(key, request));
+        self.begin_call(number, ask, about);
     }
 
     /// A caller makes a call.
-    pub fn begin_call(&mut self, number: usize, ask: Ask, recorded: Option<(Key, Request)>) {
+    pub fn begin_call(&mut self, number: usize, ask: Ask, about: About) {
         let (now, invoked_us) = (duration(self.now()), self.recorded_us());
         let caller = &mut self.callers[number];
         caller.calls += 1;
@@ -147,7 +152,7 @@ impl World {
             attempt: 0,
             attempts: Attempts::new(caller.policy, now, repeatable),
             ask,
-            recorded,
+            about,
             invoked_us,
             endpoint: String::new(),
             named: None,
@@ -184,12 +189,17 @@ impl World {
         let id = match &current.ask {
             Ask::Decide(kind) => id_of(kind),
             Ask::Get(_, id) => Some(id.as_str()),
+            Ask::Gift(id) => Some(id.as_str()),
             Ask::Leaders => None,
         };
         let partition = id.and_then(|id| route::partition(NAMESPACE, id, caller.leaders.partitions()));
         let picked = current.named.take();
         current.endpoint = picked.unwrap_or_else(|| caller.leaders.pick(duration(now), partition).to_owned());
         let (call, attempt, until) = (current.number, current.attempt, now + micros(timeout));
+        if attempt > 1 {
+            self.draw_again(number);
+        }
+        let caller = &mut self.callers[number];
         if attempt > 1 && planted::is(Bug::RetriesWithNewRequest) {
             let request = caller.request_id(true_ms);
             if let Some(Current { ask: Ask::Decide(kind), .. }) = &mut caller.current {
@@ -269,9 +279,23 @@ impl World {
             Outcome::Info { .. } => 3,
         });
         let mut next = self.now() + self.callers[number].rng.below(2 * self.swarm.pause);
-        if let Some((trigger, request)) = current.recorded {
+        if let About::Work(asker) = current.about {
+            return self.cluster_answered(asker, answer);
+        }
+        let info = matches!(outcome, Outcome::Info { .. });
+        if let About::Gift(gift, request) = current.about {
+            let otherwise = match outcome {
+                Outcome::Fail { reason } => gifts::Outcome::Failed { reason },
+                Outcome::Info { reason } => gifts::Outcome::Unknown { reason },
+                Outcome::Ok(answer) => gifts::Outcome::Refused { reason: format!("{answer:?}"), state: None },
+            };
+            let (outcome, shown) = crate::gifts::callers::outcome(&request, &answer, otherwise);
+            let (client, invoked_us) = (number as u64, current.invoked_us);
+            let returned_us = (!info).then_some(returned_us);
+            let call = gifts::Call { client, gift, request, invoked_us, returned_us, outcome };
+            self.gift_answered(call, shown);
+        } else if let About::Trigger(trigger, request) = current.about {
             self.remember(number, &trigger, &outcome);
-            let info = matches!(outcome, Outcome::Info { .. });
             self.record(Recorded::Operation(Operation {
                 client: number as u64,
                 trigger,
@@ -285,6 +309,21 @@ impl World {
             }
         }
         self.queue.at(next, Event::Caller(number, CallerEvent::Next));
+    }
+
+    /// A client of an executor calls again: the server that gets it draws anew.
+    fn draw_again(&mut self, number: usize) {
+        let Some(gifts) = &mut self.gifts else { return };
+        let Some(current) = &mut self.callers[number].current else { return };
+        let (About::Work(_), Ask::Decide(Kind::Business(business))) = (&current.about, &mut current.ask) else {
+            return;
+        };
+        if let Ok(domain::Command { kind: Some(domain::Kind::BeginSend(begin)) }) =
+            prost::Message::decode(business.body.clone())
+        {
+            let begin = domain::gift::BeginSend { draw: Some(gifts.draw()), ..begin };
+            business.body = crate::gifts::encoded(domain::Kind::BeginSend(begin));
+        }
     }
 
     fn remember(&mut self, number: usize, trigger: &Key, outcome: &Outcome) {
@@ -505,6 +544,8 @@ fn set_request(kind: &mut Kind, request: Bytes) {
 fn outcome(answer: &Result<Said, Error>) -> Outcome {
     let error = match answer {
         Ok(Said::Decided(reply)) => return Outcome::Ok(answer_of(reply)),
+        // No part of the history of triggers.
+        Ok(Said::Gift(_)) => return Outcome::Ok(Answer::Refused(Refusal::NotFound)),
         Ok(Said::View(view)) => {
             return Outcome::Ok(match view {
                 None => Answer::Refused(Refusal::NotFound),

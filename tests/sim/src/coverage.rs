@@ -143,6 +143,36 @@ counters! {
     levels_held_back: "required",
     /// Replicas that went over to a higher level.
     levels_raised: "required",
+    /// Times all machines slept until a gift was due.
+    midnights: "required",
+    /// Gifts that were asked for.
+    gifts: "required",
+    /// Messages with gifts that providers took.
+    gifts_sent: "required",
+    /// Cancellations in time,
+    gifts_cancelled: "required",
+    /// and too late.
+    gifts_too_late: "required",
+    /// Gifts that were passed on.
+    gifts_passed_on: "required",
+    /// Codes that shops took.
+    gifts_used: "required",
+    /// Gifts that expired.
+    gifts_expired: "required",
+    /// Gifts whose money went back.
+    gifts_refunded: "required",
+    /// Reservations that were withdrawn, or never came in.
+    gifts_withdrawn: "required",
+    /// Gifts that waited for a human at the end.
+    gifts_unknown: "required",
+    /// Turns to send that went on with one that had begun before.
+    turns_resumed: "required",
+    /// Providers that were not there.
+    providers_not_reached: "required",
+    /// Providers that gave no answer.
+    providers_silent: "required",
+    /// Triggers that a node ran itself.
+    internal_runs: "required",
     /// Polls of tasks.
     polls,
     /// Proposals of which openraft could not say what became of them.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use checkers::convert;
 use checkers::history::Event as Recorded;
+use domain::triggers;
 use proto::v1;
 use proto::v1::work_response::Message;
 use scheduler::command::Kind;
@@ -27,6 +28,8 @@ use crate::world::{NodeEvent, World, endpoint};
 const FLOORS_AFTER: Micros = 300 * MS;
 /// but no oftener than this.
 const FLOORS_EVERY: Micros = 10_000 * MS;
+/// Triggers the node's own session may have in hand.
+const INTERNAL_MAX: u32 = 64;
 /// How long to wait for a lease that has run out to be acknowledged again.
 const LEASE_PAUSE: Micros = 10 * MS;
 
@@ -42,6 +45,8 @@ pub struct Desk {
     fed: VecDeque<Fed>,
     decisions: VecDeque<(Ticket, Decision, bool)>,
     inbox: VecDeque<Heard>,
+    /// The node's own session for triggers that are pure changes of state, in a run that has such.
+    internal: Option<SessionId>,
     floors: Option<Micros>,
     raised: Option<Micros>,
     /// The only alarm that counts, and when it rings.
@@ -62,6 +67,8 @@ enum Heard {
     Close(u64),
     Extend(u64, Vec<HeldLease>),
     Report(u64, Vec<Outcome>),
+    /// The node's own session has run these.
+    Internal(Vec<Outcome>),
 }
 
 impl World {
@@ -86,6 +93,7 @@ impl World {
             fed: VecDeque::new(),
             decisions: VecDeque::new(),
             inbox: VecDeque::new(),
+            internal: None,
             floors: Some(at + FLOORS_AFTER),
             raised: None,
             alarm: (0, Micros::MAX),
@@ -95,6 +103,9 @@ impl World {
         for topic in topics {
             self.load_topic(number, &mut desk, topic, now);
         }
+        if self.gifts.is_some() {
+            self.open_internal(number, &mut desk, now);
+        }
         for (stream, hello) in std::mem::take(&mut self.nodes[number].hellos) {
             desk.inbox.push_back(Heard::Open(stream, hello.0));
         }
@@ -102,6 +113,22 @@ impl World {
             office.desk = Some(desk);
         }
         self.turn_in(number, 0);
+    }
+
+    /// As the server's `internal.rs` does: the node that leads completes such triggers with their own payload.
+    fn open_internal(&mut self, number: usize, desk: &mut Desk, now: Timestamp) {
+        let hello = scheduler::dispatcher::Hello {
+            executor: triggers::INTERNAL.into(),
+            namespace: crate::gifts::NAMESPACE.into(),
+            topics: vec![triggers::INTERNAL.into()],
+            in_flight_max: INTERNAL_MAX,
+            held: Vec::new(),
+            poll: false,
+        };
+        match desk.dispatcher.open(now, hello, &Source(&self.nodes[number].store)) {
+            Ok(welcome) => desk.internal = Some(welcome.session),
+            Err(error) => self.broke(format!("the dispatcher of node {number} cannot open: {error}")),
+        }
     }
 
     fn desk(&mut self, number: usize) -> Option<&mut Desk> {
@@ -219,6 +246,7 @@ impl World {
             self.perform(number, desk, action);
         }
         desk.dispatcher.take_noted();
+        let more = more || !desk.inbox.is_empty();
         let wake = if more { Some(0) } else { desk.dispatcher.next_wake().map(|at| self.until(number, at) + 1) };
         [wake, floors].into_iter().flatten().min()
     }
@@ -269,6 +297,13 @@ impl World {
                 self.coverage.extended += extended.extended.len() as u64;
                 self.send_down(stream, Message::Extended(wire::extended(extended)));
             }
+            Heard::Internal(outcomes) => {
+                if let Some(session) = desk.internal {
+                    let count = outcomes.len() as u32;
+                    desk.dispatcher.report(now, Origin::Session(session), &triggers::INTERNAL.into(), outcomes);
+                    desk.dispatcher.credit(now, session, count);
+                }
+            }
             Heard::Report(stream, outcomes) => {
                 if let Some((session, executor)) = desk.streams.get(&stream).cloned() {
                     desk.dispatcher.report(now, Origin::Session(session), &executor, outcomes);
@@ -297,6 +332,10 @@ impl World {
 
     fn perform(&mut self, number: usize, desk: &mut Desk, action: Action) {
         match action {
+            Action::Deliver { session, deliveries } if desk.internal == Some(session) => {
+                self.coverage.internal_runs += deliveries.len() as u64;
+                desk.inbox.push_back(Heard::Internal(deliveries.into_iter().map(wire::run_internal).collect()));
+            }
             Action::Deliver { session, deliveries } => {
                 let Some(&stream) = desk.sessions.get(&session) else { return desk.dispatcher.drain(session) };
                 let executor = desk.streams.get(&stream).map(|(_, executor)| executor.to_string()).unwrap_or_default();

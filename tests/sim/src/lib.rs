@@ -4,7 +4,7 @@
 //! leaders and routing of `client`, the server's rules of time and its reading of rows. What is simulated around it, on
 //! one thread from one seed: the agreed log with its elections ([`log`], or the library itself: [`openraft`](mod@openraft)), disks, clocks, links, processes that die, stop
 //! and start. What the server does between them without deciding anything is written again, small, in [`proposer`],
-//! [`dispatch`] and [`feed`].
+//! [`dispatch`] and [`feed`]. In every eighth seed there are [`gifts`] beside the triggers, with their domains and providers.
 //!
 //! One seed is one run, to the byte. It begins with a setting ([`swarm`]), goes through faults ([`nemesis`]) and load
 //! ([`caller`]), heals, comes to rest, and is judged by `checkers` ([`audit`]). A [`sweep`] runs many, says what it met
@@ -20,6 +20,7 @@ pub mod disk;
 pub mod dispatch;
 pub mod events;
 pub mod feed;
+pub mod gifts;
 pub mod log;
 pub mod nemesis;
 pub mod net;

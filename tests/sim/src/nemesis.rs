@@ -14,6 +14,8 @@ pub enum Relief {
     Disk(usize),
     /// A node is exchanged for one of a newer build.
     NewBuild(usize),
+    /// All machines sleep until this millisecond.
+    SleepUntil(u64),
 }
 
 impl World {
@@ -176,6 +178,7 @@ impl World {
             Relief::Link(from, to) => self.net.set_cut(from, to, false),
             Relief::Disk(node) => self.slow[node] = 0,
             Relief::NewBuild(node) => self.exchange(node),
+            Relief::SleepUntil(moment) => self.sleep_until(moment),
         }
     }
 

@@ -20,6 +20,7 @@ use crate::digest;
 use crate::dispatch::Hello;
 use crate::events::{MS, Micros};
 use crate::feed::Feed;
+use crate::gifts::domain::Composed;
 use crate::log::{LOYAL, Member};
 use crate::proposer::{Office, PendingRead, Submitted, Waiting};
 use crate::rng::Rng;
@@ -62,7 +63,7 @@ pub struct Node {
     /// The feature level its build knows.
     pub build: u32,
     /// What applies.
-    pub machine: Machine<Changed>,
+    pub machine: Machine<Composed>,
     /// What the builds of the others know, as they said.
     pub levels: BTreeMap<usize, u32>,
     /// Index of the last entry applied.
@@ -130,8 +131,8 @@ impl Node {
 }
 
 /// The state machine of a build.
-fn machine_of(build: u32) -> Machine<Changed> {
-    Machine::of_build(Changed { build }, build)
+fn machine_of(build: u32) -> Machine<Composed> {
+    Machine::of_build(Composed { changed: Changed { build } }, build)
 }
 
 fn empty_feed(store: &MemoryStore) -> Feed {

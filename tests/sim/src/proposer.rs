@@ -384,7 +384,7 @@ impl World {
                 self.nodes[number].queue.push_back(Waiting { kind, to });
                 self.propose_soon(number);
             }
-            Ask::Get(..) => self.read(number, call),
+            Ask::Get(..) | Ask::Gift(_) => self.read(number, call),
             Ask::Leaders => {}
         }
     }
@@ -437,11 +437,24 @@ impl World {
 
     /// What a call that reads finds.
     pub fn look(&mut self, number: usize, ask: &Ask) -> Result<Said, client::Error> {
+        if let Ask::Gift(id) = ask {
+            return self.look_at_gift(number, id);
+        }
         let Ask::Get(namespace, id) = ask else { return Ok(Said::View(None)) };
         match scheduler::read::get(&self.nodes[number].store, namespace, id) {
             Ok(view) => Ok(Said::View(view.map(Box::new))),
             Err(error) => {
                 self.broke(format!("node {number} cannot read {namespace}/{id}: {error}"));
+                Err(wire::no_quorum())
+            }
+        }
+    }
+
+    fn look_at_gift(&mut self, number: usize, id: &str) -> Result<Said, client::Error> {
+        match domain::gift::get(&self.nodes[number].store, crate::gifts::NAMESPACE, id) {
+            Ok(gift) => Ok(Said::Gift(gift.map(Box::new))),
+            Err(error) => {
+                self.broke(format!("node {number} cannot read gift {id}: {error}"));
                 Err(wire::no_quorum())
             }
         }

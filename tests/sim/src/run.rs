@@ -9,7 +9,7 @@ use crate::openraft::runtime;
 use crate::openraft::setting::Setting;
 use crate::rng::Rng;
 use crate::swarm::Swarm;
-use crate::world::World;
+use crate::world::{About, World};
 
 /// Coming to rest may take this much longer than planned.
 const REST_MAX: Micros = 60 * SECOND;
@@ -85,10 +85,12 @@ fn live(world: &mut World) {
     world.run_until(quiet_at + 12 * SECOND);
     if !world.callers.is_empty() {
         let ask = world.callers[0].resume();
-        world.begin_call(0, ask, None);
+        world.begin_call(0, ask, About::Nothing);
     }
     let end = world.swarm.end;
     world.run_until(end);
+    world.rest_gifts(|world| audit::unrest(world).is_some());
+    let end = world.now();
     let mut until = end;
     while audit::unrest(world).is_some() && until < end + REST_MAX {
         until += 5 * SECOND;

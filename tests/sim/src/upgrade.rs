@@ -18,6 +18,8 @@ use crate::world::{Event, NodeEvent, World};
 pub const OLD: u32 = 1;
 /// That of the builds they are exchanged for.
 pub const NEW: u32 = 2;
+/// Namespace of the commands that show which level is in force.
+pub const NAMESPACE: &str = "upgrade";
 /// How long an exchange takes.
 const AWAY: Micros = 300 * MS;
 
@@ -79,7 +81,7 @@ impl World {
         if !self.upgrades {
             return OLD;
         }
-        kinds.push(Kind::Business(Business { namespace: "upgrade".into(), body: Bytes::from_static(b"which") }));
+        kinds.push(Kind::Business(Business { namespace: NAMESPACE.into(), body: Bytes::from_static(b"which") }));
         let node = &self.nodes[number];
         let others = (0..NODES).filter(|&other| other != number).map(|other| node.levels.get(&other).copied());
         let level = match planted::is(Bug::WritesOwnLevel) {

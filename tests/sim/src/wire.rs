@@ -58,6 +58,23 @@ pub fn delivery(delivery: Delivery) -> v1::Delivery {
     }
 }
 
+/// What the node itself makes of a trigger whose payload is the command that completes it.
+#[must_use]
+pub fn run_internal(delivery: Delivery) -> Outcome {
+    let record = Trigger::decode(delivery.row.value.clone()).unwrap_or_default();
+    Outcome {
+        sequence: delivery.row.position.generation.number(),
+        result: Done::Success { business: record.payload },
+        lease: HeldLease {
+            namespace: delivery.topic.namespace.clone(),
+            id: delivery.row.id,
+            generation: delivery.row.position.generation,
+            token: delivery.token,
+            attempt: delivery.row.attempt,
+        },
+    }
+}
+
 /// A hello, as the dispatcher takes it.
 #[must_use]
 pub fn hello(hello: v1::Hello) -> Hello {
@@ -109,7 +126,10 @@ pub fn extended(extended: Extended) -> v1::ExtendResults {
 pub fn outcome(outcome: v1::DeliveryOutcome) -> Outcome {
     use v1::delivery_outcome::Outcome as Given;
     let result = match outcome.outcome {
-        Some(Given::Success(_)) => Done::Success { business: bytes::Bytes::new() },
+        // What came of it is the command itself here.
+        Some(Given::Success(success)) => {
+            Done::Success { business: success.result.map(|result| result.value.into()).unwrap_or_default() }
+        }
         Some(Given::Retry(failure)) => {
             let after = failure.retry_after.and_then(|after| Duration::try_from(after).ok()).unwrap_or_default();
             Done::Retry { error: failure.error, after: Delay::from_millis(after.as_millis() as u64) }
@@ -183,6 +203,8 @@ pub fn receipt(receipt: &Receipt) -> v1::Receipt {
 /// The refusal.
 pub fn said(reply: Reply) -> Result<Said, Error> {
     match reply {
+        // A rule of a domain, which its callers read in the domain's own words.
+        Reply::Refused(Refusal::Business(_)) => Ok(Said::Decided(reply)),
         Reply::Refused(refusal) => Err(refused(&refusal)),
         reply => Ok(Said::Decided(reply)),
     }

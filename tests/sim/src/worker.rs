@@ -14,6 +14,8 @@ use proto::v1::delivery_outcome;
 use scheduler::planted::{self, Bug};
 
 use crate::events::{MS, Micros};
+use crate::gifts;
+use crate::gifts::executors::{Happened, Job};
 use crate::rng::Rng;
 use crate::swarm::{NODES, Swarm};
 use crate::world::{Event as Happens, NodeEvent, WorkerEvent, World, duration, endpoint, micros, node_at};
@@ -42,18 +44,21 @@ pub struct Worker {
     pub up: bool,
     number: usize,
     seed: u64,
+    gifts: bool,
     began: Micros,
     engine: Engine,
     /// Streams by the engine's names.
     streams: BTreeMap<u64, u64>,
     works: BTreeMap<u64, Working>,
+    /// Those of the gift business.
+    pub jobs: BTreeMap<u64, Job>,
     /// The only alarm that counts, and when it rings.
     alarm: (u64, Micros),
 }
 
 impl Worker {
-    /// An executor that has just begun.
-    pub fn new(number: usize, swarm: &Swarm, rng: &mut Rng) -> Self {
+    /// An executor that has just begun; with `gifts` it does the work of the gift business too.
+    pub fn new(number: usize, swarm: &Swarm, gifts: bool, rng: &mut Rng) -> Self {
         let (seed, concurrency) = (rng.draw(), swarm.concurrency);
         Worker {
             boot: 0,
@@ -61,9 +66,11 @@ impl Worker {
             number,
             seed,
             began: 0,
-            engine: engine(number, concurrency, seed),
+            gifts,
+            engine: engine(number, concurrency, gifts, seed),
             streams: BTreeMap::new(),
             works: BTreeMap::new(),
+            jobs: BTreeMap::new(),
             alarm: (0, Micros::MAX),
         }
     }
@@ -75,9 +82,10 @@ impl Worker {
     }
 }
 
-fn engine(number: usize, concurrency: usize, seed: u64) -> Engine {
+fn engine(number: usize, concurrency: usize, gifts: bool, seed: u64) -> Engine {
     // The last one does not ask for everything, so that shards have different owners by topic.
     let topics = TOPICS.iter().filter(|topic| number != 3 || **topic != "bulk");
+    let topics = topics.chain(gifts::TOPICS.iter().filter(|_| gifts));
     Engine::new(Settings {
         name: format!("e{number}"),
         namespace: "default".into(),
@@ -96,7 +104,8 @@ impl World {
         self.tell_worker(number, None);
     }
 
-    fn tell_worker(&mut self, number: usize, event: Option<Event>) {
+    /// Tells the engine something, and does what it says.
+    pub fn tell_worker(&mut self, number: usize, event: Option<Event>) {
         let now = self.now();
         let worker = &mut self.workers[number];
         if !worker.up {
@@ -131,6 +140,8 @@ impl World {
                 }
             }
             WorkerEvent::Done(work) => self.work_done(number, work),
+            WorkerEvent::Provider(work, step, said) => self.stepped(number, work, step, Happened::Provided(said)),
+            WorkerEvent::Rested(work, step) => self.stepped(number, work, step, Happened::Rested),
             WorkerEvent::Leaders(Some((leader, term))) => {
                 self.tell_worker(number, Some(Event::Leaders(vec![(0, leader, term)])));
             }
@@ -140,7 +151,8 @@ impl World {
                 let worker = &mut self.workers[number];
                 worker.up = true;
                 worker.began = now;
-                worker.engine = engine(number, self.swarm.concurrency, worker.seed ^ u64::from(worker.boot));
+                worker.engine =
+                    engine(number, self.swarm.concurrency, worker.gifts, worker.seed ^ u64::from(worker.boot));
                 self.wake_worker(number);
             }
         }
@@ -156,6 +168,7 @@ impl World {
         worker.boot += 1;
         worker.streams.clear();
         worker.works.clear();
+        worker.jobs.clear();
         worker.alarm = (0, Micros::MAX);
         self.coverage.workers_killed += 1;
         self.cut_streams_of_worker(number);
@@ -182,7 +195,9 @@ impl World {
             }
             Action::Start { work, delivery, .. } => self.begin_work(number, work, &delivery),
             Action::Abort { work } => {
-                self.coverage.aborted += u64::from(self.workers[number].works.remove(&work).is_some());
+                let worker = &mut self.workers[number];
+                let dropped = worker.works.remove(&work).is_some() || worker.jobs.remove(&work).is_some();
+                self.coverage.aborted += u64::from(dropped);
             }
             Action::Settled(settled) => self.settled(number, &settled),
             Action::Drained => {}
@@ -214,6 +229,9 @@ impl World {
     }
 
     fn begin_work(&mut self, number: usize, work: u64, delivery: &v1::Delivery) {
+        if self.begin_job(number, work, delivery) {
+            return;
+        }
         let quiet = self.quiet;
         let (retry, fail, hang) =
             if quiet { (0, 0, 0) } else { (self.swarm.retry_ppm, self.swarm.fail_ppm, self.swarm.hang_ppm) };

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use checkers::history::{Event as Recorded, History};
+use checkers::history::{Event as Recorded, History, Key, Request};
 use checkers::{attempts, effects, replicas};
 use proto::v1;
 use scheduler::command::Kind;
@@ -18,6 +18,9 @@ use crate::caller::Caller;
 use crate::coverage::Coverage;
 use crate::digest::Trace;
 use crate::events::{Micros, Queue};
+use crate::gifts;
+use crate::gifts::Gifts;
+use crate::gifts::provider::{Asker, Said as Provided};
 use crate::log::Message;
 use crate::nemesis::Relief;
 use crate::net::{Address, Net};
@@ -60,6 +63,8 @@ pub enum Event {
     Caller(usize, CallerEvent),
     /// To an executor, in the life it had.
     Worker(usize, u32, WorkerEvent),
+    /// A request reaches a provider outside.
+    Provider(u64),
     /// Something breaks.
     Fault,
     /// Something breaks for replicas.
@@ -121,8 +126,25 @@ pub enum WorkerEvent {
     Done(u64),
     /// Who leads, as a node knows it; `None` when no node told in time.
     Leaders(Option<(String, u64)>),
+    /// A provider answered a step of a piece of work, or did not.
+    Provider(u64, u64, Provided),
+    /// A pause in a piece of work is over.
+    Rested(u64, u64),
     /// It comes back after a crash.
     Start,
+}
+
+/// What a call is about.
+#[derive(Clone, Debug)]
+pub enum About {
+    /// Nothing that is recorded.
+    Nothing,
+    /// A trigger, and what the history calls it.
+    Trigger(Key, Request),
+    /// A gift, and what its record calls it.
+    Gift(Key, checkers::gifts::history::Request),
+    /// A step of an executor's work.
+    Work(Asker),
 }
 
 /// A unary call on its way.
@@ -150,6 +172,8 @@ pub enum Ask {
     Decide(Kind),
     /// What a trigger is like: namespace and id.
     Get(String, String),
+    /// What a gift is like.
+    Gift(String),
     /// Who leads.
     Leaders,
 }
@@ -161,6 +185,8 @@ pub enum Said {
     Decided(Reply),
     /// A trigger, if there is one.
     View(Option<Box<TriggerView>>),
+    /// A gift, if there is one.
+    Gift(Option<Box<domain::gift::Gift>>),
 }
 
 /// A stream between an executor and a node: what is sent arrives in order, or it and all after it do not.
@@ -207,6 +233,8 @@ pub struct World {
     pub cluster: Option<Box<Cluster>>,
     /// Nodes are exchanged on the way.
     pub upgrades: bool,
+    /// What there is of gifts, in a run that has them.
+    pub gifts: Option<Box<Gifts>>,
     /// Executors.
     pub workers: Vec<Worker>,
     /// Callers.
@@ -243,15 +271,20 @@ impl World {
     /// The world of a seed with a setting, at its beginning.
     #[must_use]
     pub fn new(seed: u64, swarm: Swarm, setting: Option<Setting>, mut rng: Rng) -> Self {
+        let mut swarm = swarm;
+        gifts::adapt(seed, &mut swarm);
         let weather = swarm.weather;
-        let net = Net::new(weather, NODES + swarm.callers + swarm.workers, rng.fork());
+        // Executors that work for gifts call the cluster too: theirs are the callers after the others.
+        let clerks = if gifts::has_gifts(seed) { swarm.workers * swarm.concurrency } else { 0 };
+        let net = Net::new(weather, NODES + swarm.callers + clerks + swarm.workers, rng.fork());
         // A while before an hour ends, so that slots of every size are entered.
         let hour = 3_600_000_000;
         let epoch = 500_000 * hour - rng.below(90_000_000);
         let mut fate = rng.fork();
         let nodes = (0..NODES).map(|number| Node::new(number, &swarm, &mut fate)).collect();
-        let workers = (0..swarm.workers).map(|number| Worker::new(number, &swarm, &mut rng)).collect();
-        let callers = (0..swarm.callers).map(|number| Caller::new(number, &mut rng)).collect();
+        let workers =
+            (0..swarm.workers).map(|number| Worker::new(number, &swarm, gifts::has_gifts(seed), &mut rng)).collect();
+        let callers = (0..swarm.callers + clerks).map(|number| Caller::new(number, &mut rng)).collect();
         let mut world = World {
             seed,
             swarm,
@@ -262,6 +295,7 @@ impl World {
             epoch,
             nodes,
             upgrades: false,
+            gifts: Gifts::of(seed, epoch / 1_000),
             cluster: setting.map(|setting| Box::new(Cluster::new(setting))),
             workers,
             callers,
@@ -290,10 +324,11 @@ impl World {
         for worker in 0..world.workers.len() {
             world.wake_worker(worker);
         }
-        for caller in 0..world.callers.len() {
+        for caller in 0..world.swarm.callers {
             let at = world.rng.below(world.swarm.pause);
             world.queue.at(at, Event::Caller(caller, CallerEvent::Next));
         }
+        world.plan_gifts();
         world.plan_fault();
         world.plan_trouble();
         world
@@ -405,6 +440,10 @@ impl World {
                 if self.workers[worker].boot == boot {
                     self.worker_event(worker, what);
                 }
+            }
+            Event::Provider(number) => {
+                self.trace.add(15 | number << 8);
+                self.reach_provider(number);
             }
             Event::Fault => self.fault(),
             Event::Trouble(trouble) => self.trouble(trouble),

@@ -53,6 +53,10 @@ found! {
     forgets_retry_lane Ideal ForgetsRetryLane
     gates_on_build Ideal GatesOnBuild
     writes_own_level Ideal WritesOwnLevel
+    draws_every_turn Ideal DrawsEveryTurn
+    keeps_old_code Ideal KeepsOldCode
+    takes_silence_for_absence Ideal TakesSilenceForAbsence
+    sends_again_unseen Ideal SendsAgainUnseen
     leader_restore Openraft LeaderRestore
     flush_reported_early Openraft FlushReportedEarly
     vote_not_synced Openraft VoteNotSynced

@@ -6,6 +6,7 @@
 use prost::Message;
 use scheduler::domain::DomainError;
 use scheduler::lane::Class;
+use scheduler::planted::{self, Bug};
 use scheduler::time::{Delay, Timestamp};
 
 use crate::command::Reply;
@@ -20,7 +21,7 @@ use crate::triggers::{self, Planned, Purpose};
 use super::record::Attempt;
 use super::reserve::plan_send;
 use super::{
-    BeginSend, Found, Gift, ResolveSend, SendLater, SendUnknown, SendWork, Sending, Sent, State, Turn, cut, find,
+    BeginSend, Draw, Found, Gift, ResolveSend, SendLater, SendUnknown, SendWork, Sending, Sent, State, Turn, cut, find,
     give_back, go, lifetime, note, save, settle_attention,
 };
 
@@ -41,6 +42,7 @@ pub(crate) fn begin_send(cx: &mut Context<'_, '_, '_, '_>, command: BeginSend) -
     let mut gift = find(cx, &command.gift)?;
     match gift.state() {
         State::Reserved => first_turn(cx, &mut gift, &command)?,
+        State::Sending if planted::is(Bug::DrawsEveryTurn) => gift.draw = Some(draw_anew(cx, &gift, &command)?),
         State::Sending => {}
         _ => return Ok(over(gift)),
     }
@@ -107,6 +109,15 @@ fn first_turn(cx: &mut Context<'_, '_, '_, '_>, gift: &mut Gift, command: &Begin
     if cx.now() < Timestamp::from_millis(gift.send_at) {
         return Err(Refusal::invalid("gift", "one whose moment to be sent has come").into());
     }
+    gift.draw = Some(draw_anew(cx, gift, command)?);
+    gift.holder = 1;
+    gift.sending = Some(Sending { round: command.round, ..Sending::default() });
+    go(cx, gift, State::Sending, "a gifticon was drawn, it is being sent")?;
+    ledger::post(cx, &gift.id, Account::Held, Account::InTransit, gift.price())
+}
+
+/// Makes what was drawn the gift's, if nobody has it.
+fn draw_anew(cx: &mut Context<'_, '_, '_, '_>, gift: &Gift, command: &BeginSend) -> Result<Draw, DomainError> {
     let drawn = command.draw.as_ref().and_then(|draw| Some((draw, draw.whole()?)));
     let Some((draw, (link, code))) = drawn else {
         return Err(Refusal::invalid("draw", "a link and a code").into());
@@ -117,11 +128,7 @@ fn first_turn(cx: &mut Context<'_, '_, '_, '_>, gift: &mut Gift, command: &Begin
     }
     cx.put_raw(&link, gift.id.as_bytes())?;
     cx.put_raw(&code, gift.id.as_bytes())?;
-    gift.draw = Some(draw.clone());
-    gift.holder = 1;
-    gift.sending = Some(Sending { round: command.round, ..Sending::default() });
-    go(cx, gift, State::Sending, "a gifticon was drawn, it is being sent")?;
-    ledger::post(cx, &gift.id, Account::Held, Account::InTransit, gift.price())
+    Ok(draw.clone())
 }
 
 fn over(gift: Gift) -> Reply {
