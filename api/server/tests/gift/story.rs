@@ -176,7 +176,8 @@ async fn a_recipient_passes_it_on_once() {
     assert_eq!(reason(world.gifts().transfer_gift(transfer.clone()).await).1, "STALE_LINK");
     let opened = within(world.gifts().open_gift(open(&new))).await.expect("opened").into_inner();
     assert!(!opened.code.is_empty() && opened.code != seen_code);
-    let second = gift::TransferGiftRequest { token: new, nonce: opened.nonce, ..transfer };
+    let to = Some(party("", "최흥인", "010-7777-8888"));
+    let second = gift::TransferGiftRequest { token: new, nonce: opened.nonce, to, ..transfer };
     assert_eq!(reason(world.gifts().transfer_gift(second).await).1, "TOO_LATE");
     let redeem =
         |code: &str| gift::RedeemGiftRequest { code: code.into(), shop: "종로점".into(), ..Default::default() };

@@ -164,7 +164,7 @@ impl Gifts {
         let (gift, code) = self.rng.pick(&self.codes[recent..]).cloned()?;
         let shop = format!("shop-{number}");
         let asked = Request::Redeem { code: super::digest(&code), shop: shop.clone() };
-        Some((gift, asked, Kind::Redeem(Redeem { code, request, shop })))
+        Some((gift, asked, Kind::Redeem(Redeem { code, request, shop, terminal: String::new() })))
     }
 }
 
