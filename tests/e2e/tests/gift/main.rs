@@ -2,4 +2,6 @@
 
 mod cli;
 mod demo;
+mod faults;
+mod record;
 mod story;
