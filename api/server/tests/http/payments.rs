@@ -47,7 +47,7 @@ async fn a_payment_is_read_and_the_money_reconciles() {
     assert_eq!(again.json, proto_json("bosingak.payment.v1.ReconcileResponse", &same));
     assert_eq!(again.json["days"][0]["date"], "2027-02-13");
 
-    for (query, field) in [("asOf=2050-01-01T00:00:00Z", "asOf"), ("asOf=yesterday", "asOf"), ("as_of=x", "as_of")] {
+    for (query, field) in [("asOf=2050-01-01T00:00:00Z", "asOf"), ("asOf=yesterday", "asOf"), ("as_of=x", "asOf")] {
         let refused = http.get(&format!("{DEFAULT}/reconciliation?{query}")).await;
         assert_eq!((refused.reason(), refused.fields()), ((400, "INVALID_FIELD"), vec![field]), "{query}");
     }
