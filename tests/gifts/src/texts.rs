@@ -34,7 +34,7 @@ const fn en(subject: &'static str, id: &'static str, title: &'static str, conten
 }
 
 /// All of them.
-pub const APPROVED: [Approved; 18] = [
+pub const APPROVED: [Approved; 20] = [
     ko(
         "gift",
         "GIFT-KO",
@@ -57,6 +57,12 @@ pub const APPROVED: [Approved; 18] = [
     ),
     ko("pass_on", "PASS-ON-KO", "선물 링크를 전해 주세요", "#{recipient}님께 #{product} 링크를 직접 전해 주세요."),
     ko("refunded", "REFUNDED-KO", "환불이 끝났어요", "#{recipient}님 선물 #{product}, #{price} 환불 완료"),
+    ko(
+        "declined",
+        "DECLINED-KO",
+        "선물을 예약하지 못했어요",
+        "결제가 승인되지 않아 #{recipient}님께 드릴 #{product}을(를) 예약하지 못했어요.",
+    ),
     ko(
         "arrived",
         "ARRIVED-KO",
@@ -81,6 +87,12 @@ pub const APPROVED: [Approved; 18] = [
     en("failed", "FAILED-EN", "Not sent", "#{product} for #{recipient} could not be sent. #{price} will be refunded."),
     en("pass_on", "PASS-ON-EN", "Please pass on", "Please pass the link to #{product} on to #{recipient}."),
     en("refunded", "REFUNDED-EN", "Refunded", "#{price} for #{product} to #{recipient} is refunded."),
+    en(
+        "declined",
+        "DECLINED-EN",
+        "Not reserved",
+        "The payment was declined: #{product} for #{recipient} is not reserved.",
+    ),
     en(
         "arrived",
         "ARRIVED-EN",
