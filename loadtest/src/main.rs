@@ -21,6 +21,7 @@ mod target;
 mod trend;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use arguments::{Arguments, Refusal};
 use report::Report;
@@ -32,6 +33,8 @@ const EXIT_USAGE: u8 = 2;
 const EXIT_INTERRUPTED: u8 = 130;
 /// Ended by SIGTERM, as shells say it.
 const EXIT_TERMINATED: u8 = 143;
+/// Processes that were told to end are gone within this.
+const ENDS_WITHIN: Duration = Duration::from_secs(30);
 
 /// What came of a run.
 enum Ended {
@@ -100,12 +103,25 @@ async fn run(arguments: &Arguments) -> anyhow::Result<Ended> {
                 report.write(file)?;
             }
         }
-        Ended::Signalled(name, _) => match harness::process::running().as_slice() {
+        Ended::Signalled(name, _) => match still_running().await.as_slice() {
             [] => eprintln!("{name}: nothing that this run started is left"),
             left => anyhow::bail!("{name}: still running: {}", left.join(", ")),
         },
     }
     Ok(ended)
+}
+
+/// What is left of what was started. Calls that were under way share it with the run; they were aborted with that, and the runtime
+/// drops them a moment later.
+async fn still_running() -> Vec<String> {
+    let until = tokio::time::Instant::now() + ENDS_WITHIN;
+    loop {
+        let left = harness::process::running();
+        if left.is_empty() || tokio::time::Instant::now() > until {
+            return left;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 /// Says what is about to be ended.
