@@ -60,7 +60,10 @@ impl Ending {
         for role in ROLES.iter().filter(|role| !role.address.is_empty()) {
             let midnight = if role.id == EMMA.id { midnights.new_york } else { midnights.seoul };
             let (sent, early) = first_messages(world, role.address, midnight);
-            let what = format!("{} is sent {}, not before midnight there", role.id, times(role.messages()));
+            let what = match role.messages() {
+                0 => format!("{} is never sent", role.id),
+                _ => format!("{} is sent once, not before midnight there", role.id),
+            };
             check(&what, sent == role.messages() && early == 0, format!("{sent} messages, {early} too early"));
         }
         for (id, codes) in codes {
@@ -177,10 +180,6 @@ impl Ending {
 
 fn name(state: proto::gift::v1::GiftState) -> String {
     state.as_str_name().trim_start_matches("GIFT_STATE_").to_owned()
-}
-
-fn times(count: usize) -> &'static str {
-    if count == 0 { "never" } else { "once" }
 }
 
 /// Messages with a link that arrived on the first day, and those that arrived before it began.
