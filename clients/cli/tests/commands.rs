@@ -108,6 +108,8 @@ const COMMANDS: &[(&str, &[&str], i32, &str)] = &[
     ("payment get", &["gift-1"], 0, "/refund"),
     ("payment reconcile", &["--days"], 0, "/days/0/change/capturedWon"),
     ("clock advance", &["30d"], 0, "/fired"),
+    ("api-key new", &["orders", "--role", "service"], 0, "/sha256"),
+    ("api-key node-secret", &[], 0, "/nodeSecret"),
     ("version", &[], 0, "/version"),
 ];
 

@@ -59,7 +59,7 @@ pub enum Happened {
     /// The work begins.
     Begun,
     /// The cluster answered a command.
-    Decided(Result<domain::Reply, Refused>),
+    Decided(Result<Box<domain::Reply>, Refused>),
     /// The cluster answered a read.
     Read(Result<Option<Box<Gift>>, Refused>),
     /// A provider answered, or did not.
@@ -76,7 +76,7 @@ pub struct Refused(pub String);
 #[derive(Debug)]
 pub enum Next {
     /// Ask the cluster for a command.
-    Command(domain::Kind),
+    Command(Box<domain::Kind>),
     /// Ask the cluster for a gift.
     Gift(String),
     /// Ask a provider.
@@ -182,8 +182,10 @@ impl World {
         let about = About::Work(asker);
         match next {
             Next::Command(kind) => {
-                let business =
-                    scheduler::command::Business { namespace: super::NAMESPACE.to_owned(), body: super::encoded(kind) };
+                let business = scheduler::command::Business {
+                    namespace: super::NAMESPACE.to_owned(),
+                    body: super::encoded(*kind),
+                };
                 self.ask_cluster(about, Ask::Decide(scheduler::command::Kind::Business(business)));
             }
             Next::Gift(id) => self.ask_cluster(about, Ask::Gift(id)),
@@ -226,7 +228,7 @@ impl World {
         let what = match answer {
             Ok(Said::Gift(gift)) => Happened::Read(Ok(gift)),
             Ok(Said::Decided(Answer::Business(body))) => {
-                Happened::Decided(domain::Reply::decode(body).map_err(|error| Refused(error.to_string())))
+                Happened::Decided(domain::Reply::decode(body).map(Box::new).map_err(|error| Refused(error.to_string())))
             }
             Ok(other) => Happened::Decided(Err(Refused(format!("{other:?}")))),
             Err(error) => Happened::Decided(Err(Refused(error.to_string()))),

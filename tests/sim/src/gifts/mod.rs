@@ -94,7 +94,7 @@ impl Gifts {
 /// Whether a seed is one with gifts.
 #[must_use]
 pub fn has_gifts(seed: u64) -> bool {
-    seed % 8 == 0
+    seed.is_multiple_of(8)
 }
 
 /// What a run with gifts changes of its setting: the midnights are when machines sleep.

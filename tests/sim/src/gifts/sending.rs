@@ -65,7 +65,7 @@ impl Sending {
     pub fn next(&mut self, gifts: &mut Gifts, coverage: &mut Coverage, what: Happened, true_ms: u64) -> Next {
         match what {
             Happened::Begun => self.ask(gifts, true_ms),
-            Happened::Decided(Ok(reply)) => self.begin(gifts, coverage, reply),
+            Happened::Decided(Ok(reply)) => self.begin(gifts, coverage, *reply),
             Happened::Decided(Err(Refused(why))) | Happened::Read(Err(Refused(why))) => Next::again(&why, None),
             Happened::Rested => self.look(Place::LooksAgain),
             Happened::Provided(said) => self.heard(gifts, said, true_ms),
@@ -76,14 +76,14 @@ impl Sending {
     fn ask(&mut self, gifts: &mut Gifts, true_ms: u64) -> Next {
         self.at = Place::Asks;
         let expires_at = true_ms + gifts.rng.between(90, 400) * 60_000;
-        Next::Command(Kind::BeginSend(BeginSend {
+        Next::Command(Box::new(Kind::BeginSend(BeginSend {
             gift: self.work.gift.clone(),
             round: self.work.round,
             rejected: self.rejected.clone(),
             draw: Some(gifts.draw()),
             expires_at,
             remind_at: vec![expires_at - 3_600_000, expires_at - 1_800_000],
-        }))
+        })))
     }
 
     fn begin(&mut self, gifts: &Gifts, coverage: &mut Coverage, reply: domain::Reply) -> Next {
