@@ -1,4 +1,4 @@
-//! ShopService: shops and their terminals; and what is counted against a terminal before a code is looked up ([`terminal`]).
+//! ShopService: shops and their terminals; and what is counted against a terminal before a code is looked up (`terminal`).
 
 mod convert;
 pub(crate) mod terminal;
