@@ -34,7 +34,13 @@ async fn a_person_with_a_phone_opens_a_gift_accepts_it_and_passes_it_on() {
     let nonce = within(world.gifts().open_gift(opened)).await.expect("opened").into_inner().nonce;
     let accept = gift::AcceptGiftRequest { token: used.clone(), nonce, ..Default::default() };
     let code = within(world.gifts().accept_gift(accept)).await.expect("accepted").into_inner().code;
-    let redeem = gift::RedeemGiftRequest { code, shop: "종로점".into(), ..Default::default() };
+    // A code of digits alone is taken from a terminal only.
+    let shops = "/v1/namespaces/default/shops/jongno";
+    assert_eq!(http.put(shops, json!({ "name": "종로점" })).await.status, 200);
+    let till = http.post(&format!("{shops}/terminals"), json!({ "id": "till-1" })).await;
+    let terminal_secret = till.json["secret"].as_str().expect("shown once").to_owned();
+    let (shop, terminal) = ("jongno".into(), "till-1".into());
+    let redeem = gift::RedeemGiftRequest { code, shop, terminal, terminal_secret, ..Default::default() };
     within(world.gifts().redeem_gift(redeem)).await.expect("used");
 
     let arguments = [http.base.clone(), story.clone(), used];
