@@ -11,9 +11,9 @@
 //! role = "service"       # operator, service, executor, shop or reader
 //! ```
 //!
-//! A caller shows `authorization: Bearer ID.SECRET`. Secrets are random (256 bits), so a plain hash of them cannot be guessed, and
-//! a leaked file of keys opens nothing but the calls between nodes. The file is read again when it changes; one with a mistake is
-//! reported and not taken. A key is not bound to a namespace.
+//! A caller shows `authorization: Bearer ID.SECRET`. Secrets are random (256 bits), so a plain hash of them cannot be guessed. The
+//! file is a secret all the same: whoever shows one of its `node_secrets` is taken for a node, which may call everything. It
+//! is read again when it changes; one with a mistake is reported and not taken. A key is not bound to a namespace.
 
 mod http_routes;
 mod layer;
